@@ -1,0 +1,6 @@
+// Package sinkers says what a database must do to store the audit trail: the [Sinker] interface and its
+// optional companions, the rows it is given, the queries it answers, and the kinds of errors it returns.
+//
+// The databases live below it, one package each. Whoever writes another runs the conformance kit of
+// package sinkertest over it.
+package sinkers
