@@ -1,0 +1,483 @@
+package firetrail
+
+import (
+	"encoding/base64"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// DecodeCloudEvent reads the event in a record: CloudEvents 1.0 by its Kafka protocol binding, in
+// structured mode (JSON format; also without a content-type header, where the value says specversion) or
+// in binary mode (ce_ headers). It never panics, and what it returns without an error is valid.
+//
+// Events of other producers are taken too. An id that isn't a UUIDv7 becomes [IDFrom] the event's time and
+// the length-prefixed source and the id, so that the same event always gets the same id; a UUIDv7 stays, and must be
+// of the event's time. A missing time is that of a UUIDv7, else the record's. A missing tenantid is the
+// key; one that is given must equal it. A subject without data.entity.id is the entity's id. Whatever
+// else an [Event] has no field for is kept in Extra, at its place:
+//
+//	{"attributes":{"foreignid":"42","dataschema":"…"},"data":{"actor":{"role":"admin"},"amount":7}}
+//
+// and so is what has a known name but doesn't fit, under "foreign" and its name. Data that is no JSON
+// object becomes a member "data" there, binary data a member "data_base64". An outcome that isn't
+// one of ours is an error, as is a member given twice, since two readers could read it differently.
+//
+// The event's values are parts of m.Value where that has no white space in them; its texts are copies. Errors are
+// of type [*DecodeError].
+func DecodeCloudEvent(m Message) (Event, error) {
+	if len(m.Value) > MaxMessage {
+		return Event{}, decodeErrorf("value", "%d bytes; the most is %d", len(m.Value), MaxMessage)
+	}
+	mode, contentType, err := modeOf(m.Headers)
+	if err != nil {
+		return Event{}, err
+	}
+	d := decoder{scanner: scanner{b: m.Value}}
+	if mode == binaryMode {
+		err = d.binary(m.Headers, contentType)
+	} else {
+		err = d.structured(contentType)
+	}
+	if err == nil {
+		err = d.finish(&m)
+	}
+	if err != nil {
+		return Event{}, err
+	}
+	return d.e, nil
+}
+
+// mode is the content mode of a record.
+type mode int
+
+const (
+	structuredMode mode = iota
+	binaryMode
+)
+
+// modeOf tells the content mode, as the Kafka protocol binding says: by the content type first.
+func modeOf(headers []Header) (m mode, contentType string, err error) {
+	given := false
+	for i := range headers {
+		h := &headers[i]
+		switch {
+		case h.Key == "ce_specversion":
+			m = binaryMode
+		case len(h.Key) == len(ContentTypeHeader) && strings.EqualFold(h.Key, ContentTypeHeader):
+			if given {
+				return m, "", decodeErrorf(ContentTypeHeader, "given twice")
+			}
+			given = true
+			if string(h.Value) == ContentType {
+				contentType = ContentType // the usual one, without an allocation
+			} else {
+				contentType = string(h.Value)
+			}
+		}
+	}
+	switch kind := mediaType(contentType); {
+	case kind == ContentType:
+		return structuredMode, contentType, nil
+	case strings.HasPrefix(kind, "application/cloudevents"):
+		return m, "", decodeErrorf(ContentTypeHeader, "%.100q is not supported; want %s", contentType, ContentType)
+	}
+	return m, contentType, nil
+}
+
+// mediaType returns the media type of a content type, without its parameters.
+func mediaType(contentType string) string {
+	if contentType == ContentType {
+		return contentType
+	}
+	kind, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(kind))
+}
+
+func isJSON(contentType string) bool {
+	kind := mediaType(contentType)
+	return kind == "application/json" || kind == "text/json" || strings.HasSuffix(kind, "+json")
+}
+
+// decoder reads one event.
+type decoder struct {
+	scanner
+	all   string            // b as a string: one allocation for all texts
+	attrs [attrCount]string // of the attributes seen
+	seen  uint              // attributes, a set of bits
+	x     extra
+	e     Event
+}
+
+func (d *decoder) structured(contentType string) error {
+	if !utf8.Valid(d.b) {
+		return decodeError("value", errNotUTF8)
+	}
+	if d.peek() != '{' {
+		return decodeErrorf("value", "not a CloudEvent: no JSON object, and no ce_specversion header")
+	}
+	d.all = string(d.b)
+	if err := d.attributes(); err != nil {
+		return err
+	}
+	if err := d.end(); err != nil {
+		return decodeError("value", err)
+	}
+	if contentType != ContentType && d.seen&(1<<attrSpecVersion) == 0 {
+		return decodeErrorf("value", "not a CloudEvent: no specversion, and no content type that says so")
+	}
+	return nil
+}
+
+// str returns a text of the value as a string.
+func (d *decoder) str(t text) string {
+	if t.escaped {
+		return unescape(d.b[t.lo:t.hi])
+	}
+	return d.all[t.lo:t.hi]
+}
+
+// attributes reads the event's object.
+func (d *decoder) attributes() error {
+	if err := d.open(); err != nil {
+		return decodeError("value", err)
+	}
+	dataSeen := ""
+	for first := true; ; {
+		t, more, err := d.member(&first)
+		if err != nil {
+			return decodeError("value", err)
+		}
+		if !more {
+			return nil
+		}
+		name := d.str(t)
+		if name == "data" || name == wrappedBase64 {
+			if dataSeen != "" {
+				return decodeErrorf(name, "given beside %s", dataSeen)
+			}
+			dataSeen = name
+			err = d.data(name)
+		} else {
+			err = d.attribute(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// attribute reads the value of an attribute.
+func (d *decoder) attribute(name string) error {
+	k := attrIndex(name)
+	if k < 0 {
+		return d.unknownAttribute(name)
+	}
+	if err := d.see(k); err != nil {
+		return err
+	}
+	if d.peek() == '"' {
+		t, err := d.readText()
+		if err != nil {
+			return decodeError(name, err)
+		}
+		d.attrs[k] = d.str(t)
+		return nil
+	}
+	v, err := d.value()
+	switch {
+	case err != nil:
+		return decodeError(name, err)
+	case string(v) == "null": // the same as leaving it out
+		return nil
+	case k == attrSequence && isDigits(v):
+		d.attrs[k] = string(v)
+		return nil
+	case k == attrSubject || k >= attrDataContentType && k != attrTenant:
+		return d.misfit(k, v)
+	}
+	return decodeErrorf(name, "%.40s is not a string", v)
+}
+
+func isDigits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// see notes that known attribute k is there.
+func (d *decoder) see(k int) error {
+	if d.seen&(1<<k) != 0 {
+		return decodeErrorf(attrNames[k], "given twice")
+	}
+	d.seen |= 1 << k
+	return nil
+}
+
+// value reads the next value and returns it as compact JSON.
+func (d *decoder) value() ([]byte, error) {
+	lo, hi, spaced, err := d.skip()
+	switch {
+	case err != nil:
+		return nil, err
+	case spaced:
+		return appendSpan(make([]byte, 0, hi-lo), d.b[lo:hi], true), nil
+	}
+	return d.b[lo:hi:hi], nil
+}
+
+func (d *decoder) unknownAttribute(name string) error {
+	v, err := d.value()
+	if err != nil {
+		return decodeError(name, err)
+	}
+	if string(v) == "null" {
+		return nil
+	}
+	return d.extraAttribute(name, v)
+}
+
+func (d *decoder) extraAttribute(name string, v []byte) error {
+	if err := checkAttributeForm(name); err != nil {
+		return decodeErrorf("attribute", "%.40q: %w", name, err)
+	}
+	if !d.x.attributes.add(name, v) {
+		return decodeErrorf(name, "given twice")
+	}
+	return nil
+}
+
+// misfit keeps a known attribute whose value has no place in an Event.
+func (d *decoder) misfit(k int, v []byte) error {
+	return d.extraAttribute("foreign"+attrNames[k], v)
+}
+
+func (d *decoder) misfitText(k int) error {
+	return d.misfit(k, appendString(nil, d.attrs[k]))
+}
+
+// binary reads a record in binary mode.
+func (d *decoder) binary(headers []Header, contentType string) error {
+	if contentType != "" {
+		d.seen |= 1 << attrDataContentType
+		d.attrs[attrDataContentType] = contentType
+	}
+	for i := range headers {
+		name, ok := strings.CutPrefix(headers[i].Key, "ce_")
+		if !ok {
+			continue
+		}
+		if !utf8.Valid(headers[i].Value) {
+			return decodeError(name, errNotUTF8)
+		}
+		v := string(headers[i].Value)
+		var err error
+		if k := attrIndex(name); k < 0 {
+			if name == "data" || name == wrappedBase64 {
+				err = decodeErrorf(name, "is no attribute")
+			} else {
+				err = d.extraAttribute(name, appendString(nil, v))
+			}
+		} else if err = d.see(k); err == nil {
+			d.attrs[k] = v
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return d.binaryData(d.attrs[attrDataContentType])
+}
+
+// binaryData reads the value of a record in binary mode: JSON where the content type says so, or says
+// nothing and the value is JSON; anything else is kept as text or as base64.
+func (d *decoder) binaryData(contentType string) error {
+	if len(d.b) == 0 {
+		return nil
+	}
+	valid := utf8.Valid(d.b)
+	asJSON := isJSON(contentType)
+	if contentType == "" && valid {
+		s := scanner{b: d.b}
+		_, _, _, err := s.skip()
+		asJSON = err == nil && s.end() == nil
+	}
+	switch {
+	case asJSON && !valid:
+		return decodeError("data", errNotUTF8)
+	case asJSON:
+		d.all = string(d.b)
+		if err := d.data("data"); err != nil {
+			return err
+		}
+		if err := d.end(); err != nil {
+			return decodeError("data", err)
+		}
+	case valid:
+		d.x.data.add(wrappedData, appendString(nil, string(d.b)))
+	default:
+		d.x.data.add(wrappedBase64, []byte(`"`+base64.StdEncoding.EncodeToString(d.b)+`"`))
+	}
+	return nil
+}
+
+// finish makes the event of what was read.
+func (d *decoder) finish(m *Message) (err error) {
+	if v := d.attrs[attrSpecVersion]; v != "1.0" {
+		return decodeErrorf("specversion", "%.40q; want \"1.0\"", v)
+	}
+	if d.e.Action, err = ParseName(d.attrs[attrType]); err != nil {
+		return decodeError("type", err)
+	}
+	if d.e.Source = d.attrs[attrSource]; d.e.Source == "" {
+		return decodeErrorf("source", "missing")
+	}
+	if err = d.identity(m.Time); err != nil {
+		return err
+	}
+	if err = d.tenant(m.Key); err != nil {
+		return err
+	}
+	if err = d.subject(); err != nil {
+		return err
+	}
+	if err = d.optional(); err != nil {
+		return err
+	}
+	d.e.Extra = d.x.value()
+	return nil
+}
+
+// identity sets ID and Time, each of which may have to be made of the other.
+func (d *decoder) identity(recordTime time.Time) (err error) {
+	given := d.attrs[attrID]
+	if given == "" {
+		return decodeErrorf("id", "missing")
+	}
+	id, err := ParseID(given)
+	own := err == nil && id.isV7()
+	switch s := d.attrs[attrTime]; {
+	case s != "":
+		if d.e.Time, err = parseTime(s); err != nil {
+			return decodeErrorf("time", "%.40q is not RFC 3339", s)
+		}
+	case own:
+		d.e.Time = time.UnixMilli(id.Time().UnixMilli()).UTC()
+	case recordTime.IsZero():
+		return decodeErrorf("time", "missing, and the record has no timestamp either")
+	default:
+		d.e.Time = recordTime.Truncate(time.Microsecond).UTC()
+	}
+	if err := checkTime(d.e.Time); err != nil {
+		return decodeError("time", err)
+	}
+	if !own {
+		d.e.ID = foreignIDFrom(d.e.Time, d.e.Source, given)
+		return d.misfitText(attrID)
+	}
+	d.e.ID = id
+	if err := id.checkFor(d.e.Time); err != nil {
+		return decodeError("id", err)
+	}
+	return nil
+}
+
+// foreignIDFrom is the id of an event that another producer calls id. The length keeps
+// (a, bc) and (ab, c) apart, whatever bytes are in them.
+func foreignIDFrom(t time.Time, source, id string) ID {
+	return IDFrom(t, strconv.Itoa(len(source))+":"+source+id)
+}
+
+func (d *decoder) tenant(key []byte) error {
+	t := d.attrs[attrTenant]
+	switch {
+	case d.seen&(1<<attrTenant) == 0:
+		t = string(key)
+	case t != string(key):
+		return decodeErrorf("tenantid", "%.140q, but the record's key is %.140q", t, key)
+	}
+	if err := checkTenant(t); err != nil {
+		return decodeError("tenantid", err)
+	}
+	d.e.Tenant = t
+	return nil
+}
+
+// subject sets what is missing of the entity.
+func (d *decoder) subject() error {
+	e := &d.e.Entity
+	if e.Type == "" {
+		e.Type = d.e.Action.Noun()
+	}
+	s := d.attrs[attrSubject]
+	switch {
+	case s == "":
+		return nil
+	case e.ID == "":
+		e.ID = s
+		if rest, ok := strings.CutPrefix(s, e.Type+"/"); ok && rest != "" {
+			e.ID = rest
+		}
+		return nil
+	case len(s) == len(e.Type)+1+len(e.ID) && s[:len(e.Type)] == e.Type && s[len(e.Type)] == '/' && s[len(e.Type)+1:] == e.ID:
+		return nil
+	}
+	return d.misfitText(attrSubject)
+}
+
+// optional sets what an event can do without.
+func (d *decoder) optional() error {
+	if s := d.attrs[attrSequence]; s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			if err := d.misfitText(attrSequence); err != nil {
+				return err
+			}
+		} else {
+			d.e.Seq = n
+		}
+	}
+	if s := d.attrs[attrRecorded]; s != "" {
+		t, err := parseTime(s)
+		if err == nil {
+			err = checkTime(t)
+		}
+		if err != nil {
+			if err := d.misfitText(attrRecorded); err != nil {
+				return err
+			}
+		} else {
+			d.e.Recorded = t
+		}
+	}
+	d.e.Request.Traceparent = d.attrs[attrTraceparent]
+	if s := d.attrs[attrDataContentType]; s != "" && s != "application/json" {
+		return d.misfitText(attrDataContentType)
+	}
+	return nil
+}
+
+var errTwice = errors.New("given twice")
+
+// data reads data, which is called name.
+func (d *decoder) data(name string) error {
+	if name == "data" && d.peek() == '{' {
+		return d.dataObject()
+	}
+	v, err := d.value()
+	if err != nil {
+		return decodeError(name, err)
+	}
+	if string(v) == "null" {
+		return nil
+	}
+	if name == wrappedBase64 && v[0] != '"' {
+		return decodeErrorf(name, "not a string")
+	}
+	d.x.data.add(name, v)
+	return nil
+}
