@@ -1,0 +1,149 @@
+package wal
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// written returns the files of a log that was closed with n records in two or more segments.
+func written(t *testing.T, n int) (Config, *memFS) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	cfg.MaxRecord, cfg.SegmentSize = 256, 1<<10
+	l := open(t, cfg)
+	appendN(t, l, n)
+	require.NoError(t, closeLog(l))
+	return cfg, fsys.kill()
+}
+
+// TestEveryByte damages a log at every byte of every segment, in two ways. What can be read is what was
+// written, in order; what can't is counted; appending and opening again goes on behind it.
+func TestEveryByte(t *testing.T) {
+	const n = 20
+	cfg, fsys := written(t, n)
+	for name, data := range fsys.files {
+		if _, ok := parseSegmentName(filepath.Base(name)); !ok {
+			continue
+		}
+		for at := range data.b {
+			for how, damage := range map[string]func(b []byte) []byte{
+				"flipped": func(b []byte) []byte { b[at] ^= 0x10; return b },
+				"cut":     func(b []byte) []byte { return b[:at] },
+			} {
+				bad := fsys.kill()
+				bad.put(name, damage(slices.Clone(data.b)))
+				cfg.FS = bad
+				checkDamaged(t, cfg, n, how, name, at)
+			}
+		}
+	}
+}
+
+func checkDamaged(t *testing.T, cfg Config, n int, how, name string, at int) {
+	t.Helper()
+	for round := uint64(1); round <= 2; round++ {
+		l, err := Open(cfg)
+		require.NoError(t, err, "%s %s at %d", how, name, at)
+		last := appendN(t, l, 1)
+		require.EqualValues(t, n+int(round), last, "%s %s at %d", how, name, at)
+		got := readAll(t, l, last)
+		require.True(t, slices.IsSorted(got))
+		require.EqualValues(t, last, len(got)+int(l.Stats().Lost), "%s %s at %d, round %d: read %v", how, name, at, round, got)
+		require.NoError(t, closeLog(l))
+	}
+}
+
+func TestMissingSegment(t *testing.T) {
+	cfg, fsys := written(t, 200)
+	var names []string
+	for name := range fsys.files {
+		if _, ok := parseSegmentName(filepath.Base(name)); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	delete(fsys.files, names[1])
+	cfg.FS = fsys
+	var losses []Loss
+	cfg.OnLoss = func(l Loss) { losses = append(losses, l) }
+	l := open(t, cfg)
+	got := readAll(t, l, 200)
+	require.Len(t, losses, 1)
+	require.EqualValues(t, 200, len(got)+int(losses[0].Records()))
+	require.EqualValues(t, losses[0].Records(), l.Stats().Lost)
+	readAll(t, l, 200)
+	require.EqualValues(t, losses[0].Records(), l.Stats().Lost, "a loss is counted once")
+}
+
+func TestDamageIsSetAside(t *testing.T) {
+	cfg, fsys := written(t, 60)
+	name := segmentName(cfg.Dir, 0)
+	fsys.files[name].b[dataStart+100] ^= 1
+	cfg.FS = fsys
+	cfg.Strict = true
+	l, err := Open(cfg) // the damage is in the first segment, which Open doesn't read
+	require.NoError(t, err)
+	readAll(t, l, 60)
+	require.NoError(t, closeLog(l))
+	require.Contains(t, fsys.files, filepath.Join(cfg.Dir, damagedDir, filepath.Base(name)))
+}
+
+func TestMarkSlots(t *testing.T) {
+	cfg, fsys := written(t, 60)
+	cfg.FS = fsys
+	l := open(t, cfg)
+	l.Release(30)
+	require.NoError(t, closeLog(l))
+	l = open(t, cfg)
+	l.Release(40)
+	require.NoError(t, closeLog(l))
+	name := filepath.Join(cfg.Dir, markName)
+	good := slices.Clone(fsys.files[name].b)
+	for _, bad := range []func(b []byte) []byte{
+		func(b []byte) []byte { b[40] ^= 1; return b },
+		func(b []byte) []byte { b[markSlot+40] ^= 1; return b },
+		func(b []byte) []byte { return b[:markSlot] },
+		func(b []byte) []byte { return nil },
+		func(b []byte) []byte { clear(b); return b },
+	} {
+		k := fsys.kill()
+		k.put(name, bad(slices.Clone(good)))
+		cfg.FS = k
+		l := open(t, cfg)
+		last := appendN(t, l, 1)
+		require.EqualValues(t, 61, last)
+		got := readAll(t, l, last)
+		require.LessOrEqual(t, got[0], uint64(41), "records may come twice, never not at all")
+		require.Equal(t, sequence(got[0], last), got)
+		require.Zero(t, l.Stats().Lost)
+		require.NoError(t, closeLog(l))
+	}
+}
+
+func TestNewerVersionIsRefused(t *testing.T) {
+	cfg, fsys := written(t, 10)
+	h := header{a: 0, b: 1}
+	b := h.append(nil, magicSegment)
+	b[8] = Version + 1
+	sum(b)
+	copy(fsys.files[segmentName(cfg.Dir, 0)].b, append(slices.Clone(b), b...))
+	cfg.FS = fsys
+	_, err := Open(cfg)
+	require.ErrorIs(t, err, ErrVersion)
+}
+
+func TestForeignSegmentIsRefused(t *testing.T) {
+	cfg, fsys := written(t, 10)
+	_, other := written(t, 10)
+	fsys.put(segmentName(cfg.Dir, 7), other.files[segmentName(cfg.Dir, 0)].b)
+	cfg.FS = fsys
+	_, err := Open(cfg)
+	require.ErrorContains(t, err, "says it is segment 0")
+	delete(fsys.files, segmentName(cfg.Dir, 7))
+	fsys.put(segmentName(cfg.Dir, 0), other.files[segmentName(cfg.Dir, 0)].b)
+	_, err = Open(cfg)
+	require.ErrorContains(t, err, "another log")
+}

@@ -1,0 +1,532 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+)
+
+// The drain looks at the ring this often: while records come, and after a while without any.
+const (
+	drainEvery = time.Millisecond
+	drainIdle  = 10 * time.Millisecond
+	idleAfter  = 100 // empty looks
+	freeEvery  = time.Second
+)
+
+// disk is the part of a log that is on disk. Its goroutine, the drain, owns the files; what it shares
+// with the callers is in Log, under mu.
+type disk struct {
+	l    *Log
+	w    writer
+	mark mark
+
+	syncedAt   time.Time
+	freeAt     time.Time
+	retryAt    time.Time
+	backoff    time.Duration
+	ringFailed error // guarded by Log.mu: why the mapping can't be used any more
+	ringLost   bool  // what the failed ring still held was looked at
+	markAt     time.Time
+	removeAt   time.Time
+	spareAt    time.Time
+	closeError error
+}
+
+// run is the drain.
+func (d *disk) run() {
+	l := d.l
+	defer close(l.idle)
+	t := time.NewTimer(drainEvery)
+	defer t.Stop()
+	for quiet := 0; ; {
+		select {
+		case <-l.stop:
+			d.finish()
+			return
+		case <-t.C:
+		case <-l.kick:
+		}
+		if d.cycle() {
+			quiet = 0
+		} else {
+			quiet++
+		}
+		every := drainEvery
+		if quiet > idleAfter {
+			every = drainIdle
+		}
+		t.Reset(every)
+	}
+}
+
+// cycle moves forward what there is, and reports whether there was anything.
+func (d *disk) cycle() bool {
+	l, now := d.l, d.l.clock()
+	d.checkFree(now)
+	l.mu.Lock()
+	degraded, failed, waiting := l.state.State == Degraded, d.ringFailed, len(l.waiting) > 0
+	work := l.ring.head != l.ring.drained || !l.queue.empty()
+	l.mu.Unlock()
+	if failed != nil && !degraded {
+		d.degrade(failed)
+		degraded = true
+	}
+	if degraded {
+		d.trim()
+		if now.Before(d.retryAt) {
+			return true
+		}
+	}
+	err := d.forward(waiting || degraded, now)
+	if err == nil && degraded {
+		err = d.w.allocateSpare() // proof that the disk takes something, when there was nothing to write
+	}
+	switch {
+	case err != nil:
+		d.degrade(err)
+	case degraded:
+		d.recovered()
+	}
+	d.release(now)
+	d.allocateAhead(now)
+	return work || waiting || degraded
+}
+
+// allocateAhead makes the next segment's file when half of this one is used. Where that fails there is still
+// this one's room, so it is only tried again.
+func (d *disk) allocateAhead(now time.Time) {
+	if d.w.f == nil || d.w.spare || d.w.off < d.w.size/2 || now.Before(d.spareAt) {
+		return
+	}
+	if err := d.w.allocateSpare(); err != nil {
+		d.spareAt = now.Add(freeEvery)
+		d.l.cfg.Logger.Warn("wal: the next segment can't be allocated", "dir", d.l.cfg.Dir, "error", err)
+	}
+}
+
+// forward copies ring and queue to the segments, and syncs them where that is due.
+func (d *disk) forward(force bool, now time.Time) error {
+	if err := d.remakeRing(); err != nil {
+		return err
+	}
+	if err := d.drainRing(); err != nil {
+		return err
+	}
+	l := d.l
+	l.mu.Lock()
+	queued := l.queued
+	l.mu.Unlock()
+	if queued {
+		force = true
+	}
+	due := force
+	switch l.cfg.Sync {
+	case SyncInterval:
+		due = due || now.Sub(d.syncedAt) >= l.cfg.SyncEvery
+	case SyncCommit:
+		due = true
+	case SyncNone:
+		d.trust()
+	}
+	if !due {
+		return nil
+	}
+	for {
+		if err := d.sync(now); err != nil {
+			return err
+		}
+		more, err := d.drainQueue()
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// drainRing copies what the ring holds to the segments.
+func (d *disk) drainRing() error {
+	l := d.l
+	l.mu.Lock()
+	r := l.ring
+	off, to, seq := r.drained, r.head, r.drainedSeq
+	l.mu.Unlock()
+	if off == to {
+		return nil
+	}
+	err := guarded(func() error {
+		for off < to {
+			f, after, ok := r.next(off, to, l.cfg.MaxRecord)
+			if !ok {
+				return &ringError{fmt.Sprintf("its bytes are not what was put there, at %d", off)}
+			}
+			if err := d.w.add(f.seq, f.typ, f.payload); err != nil {
+				return err
+			}
+			off, seq = after, f.seq+1
+		}
+		return nil
+	})
+	if err == nil {
+		err = d.w.flush()
+	}
+	if err != nil {
+		if bad := (*ringError)(nil); errors.As(err, &bad) {
+			l.mu.Lock()
+			d.ringFailed = bad
+			l.mu.Unlock()
+		}
+		return err
+	}
+	l.mu.Lock()
+	r.drained, r.drainedSeq = to, seq
+	l.mu.Unlock()
+	return nil
+}
+
+// drainQueue copies a part of the queue to the segments, syncs and drops it, and reports whether there is
+// more. An empty queue is left, and the ring used again.
+func (d *disk) drainQueue() (more bool, err error) {
+	l := d.l
+	l.mu.Lock()
+	if !l.queued {
+		l.mu.Unlock()
+		return false, nil
+	}
+	if l.ring.head != l.ring.tail {
+		l.mu.Unlock()
+		return true, d.drainRing() // a record was put before the queue began
+	}
+	if l.queue.empty() {
+		l.queued = false
+		l.ring.restart(l.next)
+		l.ring.setTail(l.ring.head, l.next)
+		l.mu.Unlock()
+		return false, nil
+	}
+	p, ok := l.queue.find(max(l.synced, l.released)+1, queuePos{})
+	if !ok { // all of it is done with
+		l.queue.release(max(l.synced, l.released))
+		l.mu.Unlock()
+		return true, nil
+	}
+	// What the chunk holds now stays as it is, and only this goroutine drops chunks, so its records may be
+	// read after the unlock.
+	last := p.c.first + p.c.n - 1
+	l.mu.Unlock()
+	for {
+		typ, payload := p.at()
+		if err := d.w.add(p.seq, typ, payload); err != nil {
+			return false, err
+		}
+		if p.seq == last {
+			break
+		}
+		p = p.behind()
+	}
+	if err := errors.Join(d.w.flush(), d.w.sync()); err != nil {
+		return false, err
+	}
+	l.mu.Lock()
+	l.synced = last
+	l.queue.release(last)
+	l.mu.Unlock()
+	return true, nil
+}
+
+// sync syncs what was written, moves the ring's tail and the mark, and answers those who wait.
+func (d *disk) sync(now time.Time) error {
+	l := d.l
+	l.mu.Lock()
+	waiting := l.waiting
+	l.waiting = nil
+	l.mu.Unlock()
+	// Whoever began to wait after the ring was copied may have a record in it still.
+	err := d.drainRing()
+	if err == nil {
+		err = d.w.sync()
+	}
+	if err != nil {
+		l.mu.Lock()
+		l.waiting = append(l.waiting, waiting...)
+		l.mu.Unlock()
+		return err
+	}
+	d.syncedAt = now
+	d.trust()
+	for _, c := range waiting {
+		c <- nil
+	}
+	return nil
+}
+
+// trust takes what was copied to the segments for safe there: its room in the ring is free.
+func (d *disk) trust() {
+	l := d.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.ring; r.tail != r.drained {
+		_ = guarded(func() error { r.setTail(r.drained, r.drainedSeq); return nil })
+		l.synced = max(l.synced, r.drainedSeq-1)
+	}
+}
+
+// degrade gives up the file that is being written, and everything in it that was not synced: the ring and
+// the queue still have that.
+func (d *disk) degrade(reason error) {
+	l, now := d.l, d.l.clock()
+	d.w.abandon()
+	d.backoff = min(max(2*d.backoff, l.cfg.RetryMin), l.cfg.RetryMax)
+	d.retryAt = now.Add(d.backoff)
+	l.mu.Lock()
+	r := l.ring
+	r.drained, r.drainedSeq = r.tail, r.tailSeq
+	if s := d.w.seg; s != nil && l.cfg.Sync != SyncNone {
+		l.setEnd(s, max(min(s.end, d.w.synced), dataStart))
+	}
+	changed := l.state.State != Degraded
+	if changed {
+		l.stats.DegradedTimes++
+		l.state = StateChange{State: Degraded, Reason: reason, Since: now}
+	} else {
+		l.state.Reason = reason
+	}
+	waiting := l.waiting
+	l.waiting = nil
+	state := l.state
+	l.tellReaders()
+	l.mu.Unlock()
+	for _, c := range waiting {
+		c <- fmt.Errorf("%w: %w", ErrDegraded, reason)
+	}
+	if changed {
+		l.cfg.Logger.Error("wal: degraded: events are in memory only until the disk takes them again", "dir", l.cfg.Dir, "reason", reason)
+		l.tellState(state)
+	}
+}
+
+// recovered says that everything is on disk again.
+func (d *disk) recovered() {
+	l := d.l
+	l.mu.Lock()
+	since := l.state.Since
+	l.state = StateChange{State: Healthy, Since: l.clock()}
+	state := l.state
+	l.mu.Unlock()
+	d.backoff = 0
+	l.cfg.Logger.Warn("wal: healthy again", "dir", l.cfg.Dir, "degraded_for", state.Since.Sub(since))
+	l.tellState(state)
+}
+
+func (l *Log) tellState(s StateChange) {
+	if l.cfg.OnState != nil {
+		l.cfg.OnState(s)
+	}
+}
+
+// trim drops from ring and queue what was released while it could not be written.
+func (d *disk) trim() {
+	l := d.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.ring
+	if r.tailSeq <= l.released && d.ringFailed == nil {
+		off, seq := r.tail, r.tailSeq
+		_ = guarded(func() error {
+			for seq <= l.released && off < r.head {
+				_, after, ok := r.next(off, r.head, l.cfg.MaxRecord)
+				if !ok {
+					break
+				}
+				off = after
+				seq++
+			}
+			r.setTail(off, seq)
+			return nil
+		})
+		r.drained, r.drainedSeq = r.tail, r.tailSeq
+		l.synced = max(l.synced, seq-1) // nothing there waits for a sync any more
+	}
+	l.queue.release(l.released)
+}
+
+// release writes the mark where it moved and deletes the segments that are wholly below it.
+func (d *disk) release(now time.Time) {
+	l := d.l
+	l.mu.Lock()
+	released, synced := l.released, l.synced
+	n := 0
+	for n+1 < len(l.segs) && l.segs[n+1].first <= released+1 {
+		n++
+	}
+	done := append([]*segment(nil), l.segs[:n]...)
+	l.mu.Unlock()
+	if (released != d.mark.released || synced != d.mark.synced) && (n > 0 || now.Sub(d.markAt) >= l.cfg.SyncEvery) {
+		d.markAt = now
+		d.count(d.mark.write(released, synced), &l.stats.MarkErrors, "the mark can't be written; records may be shipped twice")
+	}
+	if n == 0 || now.Before(d.removeAt) {
+		return
+	}
+	// A mark that went missing with the segments below it would make their records look lost.
+	if err := d.mark.f.Sync(); err != nil {
+		d.count(err, &l.stats.MarkErrors, "the mark can't be synced; segments are kept")
+		d.removeAt = now.Add(freeEvery)
+		return
+	}
+	for i, s := range done {
+		if err := l.cfg.FS.Remove(s.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.count(err, &l.stats.RemoveErrors, "a segment can't be deleted; it is tried again")
+			d.removeAt = now.Add(freeEvery)
+			done = done[:i]
+			break
+		}
+	}
+	l.mu.Lock()
+	for _, s := range done {
+		l.bytes -= max(s.end, 0)
+	}
+	l.segs = l.segs[len(done):]
+	l.mu.Unlock()
+}
+
+func (d *disk) count(err error, counter *uint64, message string) {
+	if err == nil {
+		return
+	}
+	d.l.mu.Lock()
+	*counter++
+	first := *counter&(*counter-1) == 0 // the 1st, 2nd, 4th, 8th …: enough to see, too few to drown in
+	n := *counter
+	d.l.mu.Unlock()
+	if first {
+		d.l.cfg.Logger.Warn("wal: "+message, "dir", d.l.cfg.Dir, "error", err, "times", n)
+	}
+}
+
+// checkFree looks, now and then, whether the file system still has its floor of free bytes.
+func (d *disk) checkFree(now time.Time) {
+	l := d.l
+	if l.cfg.MinFree < 0 || now.Sub(d.freeAt) < freeEvery {
+		return
+	}
+	d.freeAt = now
+	free, err := l.cfg.FS.Free(l.cfg.Dir)
+	if err != nil {
+		return // a disk that fails shows where it is written to
+	}
+	l.mu.Lock()
+	was := l.full
+	l.full = free < uint64(l.cfg.MinFree)
+	is := l.full
+	l.mu.Unlock()
+	if is && !was {
+		l.cfg.Logger.Error("wal: the file system is nearly full: no more is taken", "dir", l.cfg.Dir, "free", free, "floor", l.cfg.MinFree)
+	}
+}
+
+// remakeRing replaces a ring whose mapping failed. What it held and was not yet copied is lost, and said so.
+func (d *disk) remakeRing() error {
+	l := d.l
+	l.mu.Lock()
+	failed, old := d.ringFailed, l.ring
+	l.mu.Unlock()
+	if failed == nil {
+		return nil
+	}
+	if !d.ringLost {
+		d.saveRing(old)
+		d.ringLost = true
+	}
+	name := filepath.Join(l.cfg.Dir, ringName)
+	if err := l.cfg.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	m, err := l.cfg.FS.Map(name, ringPage+l.cfg.RingSize)
+	if err != nil {
+		return err
+	}
+	r, err := newRing(m, d.w.id, newGeneration(), 0)
+	if err != nil {
+		return errors.Join(err, m.Close())
+	}
+	l.mu.Lock()
+	next := l.next
+	if !l.queue.empty() {
+		next = l.queue.chunks[0].first
+	}
+	r.restart(next) // all that came since the failure is in the queue
+	l.ring, l.queued = r, true
+	l.synced = max(l.synced, next-1)
+	d.ringFailed, d.ringLost = nil, false
+	l.mu.Unlock()
+	return old.m.Close()
+}
+
+// saveRing writes what can still be read of a failed ring to a segment, and counts the rest as lost.
+func (d *disk) saveRing(r *ring) {
+	l := d.l
+	l.mu.Lock()
+	off, seq, head, end := r.tail, r.tailSeq, r.head, r.headSeq
+	l.mu.Unlock()
+	_ = guarded(func() error {
+		for seq < end {
+			f, after, ok := r.next(off, head, l.cfg.MaxRecord)
+			if !ok {
+				return nil
+			}
+			if err := d.w.add(f.seq, f.typ, f.payload); err != nil {
+				return err
+			}
+			off, seq = after, f.seq+1
+		}
+		return nil
+	})
+	if err := d.w.flush(); err == nil {
+		_ = d.w.sync() // what isn't synced here is in the page cache, which is more than the ring now
+	}
+	l.mu.Lock()
+	r.tail, r.drained, r.tailSeq, r.drainedSeq = head, head, end, end
+	l.mu.Unlock()
+	if seq < end {
+		l.noteLoss(Loss{From: seq, To: end - 1, Name: filepath.Join(l.cfg.Dir, ringName), Reason: "the ring's mapping failed"})
+	}
+}
+
+// finish is the drain's end: everything to the disk, once, whatever the backoff says.
+func (d *disk) finish() {
+	l, now := d.l, d.l.clock()
+	err := d.forward(true, now)
+	if err == nil {
+		err = d.w.finish()
+	}
+	if err != nil {
+		d.w.abandon()
+	}
+	l.mu.Lock()
+	waiting := l.waiting
+	l.waiting = nil
+	released, synced := l.released, l.synced
+	if !l.queue.empty() {
+		first := max(released+1, synced+1, l.queue.chunks[0].first)
+		l.stats.OverflowLost = l.queue.lastSeq() + 1 - min(first, l.queue.lastSeq()+1)
+	}
+	unsaved := l.stats.OverflowLost
+	l.state = StateChange{State: Closed, Since: now}
+	l.mu.Unlock()
+	for _, c := range waiting {
+		c <- ErrClosed
+	}
+	d.release(now)
+	err = errors.Join(err, d.mark.write(released, synced), d.mark.f.Sync(), d.mark.f.Close(), l.ring.m.Close())
+	if d.w.spare {
+		err = errors.Join(err, l.cfg.FS.Remove(filepath.Join(l.cfg.Dir, spareName)))
+	}
+	if unsaved > 0 {
+		err = errors.Join(err, fmt.Errorf("%d records were in memory alone and are gone", unsaved))
+	}
+	if err = errors.Join(err, l.lock.Close()); err != nil {
+		d.closeError = fmt.Errorf("wal: closing %s: %w", l.cfg.Dir, err)
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package wal
+
+import "errors"
+
+func (osFile) Allocate(int64) error { return errors.ErrUnsupported }

@@ -1,0 +1,323 @@
+package wal
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+)
+
+// memFS is a file system in memory that can fail any call and can crash: crash returns what a disk
+// would hold after a power cut (only what was synced for certain, the rest at random), kill what it holds
+// after a kill -9 (everything).
+type memFS struct {
+	mu      sync.Mutex
+	files   map[string]*memData // the entries now
+	durable map[string]*memData // the entries a power cut leaves
+	locked  map[string]bool
+	free    uint64
+	// fault is asked before each call; an error is the call's result. It may count, to fail the nth.
+	fault func(op, name string) error
+	calls []string
+}
+
+type memData struct {
+	b      []byte
+	synced []byte // what b was at the last sync
+	dirty  map[int64]bool
+}
+
+const memBlock = 512
+
+func newMemFS() *memFS {
+	return &memFS{files: map[string]*memData{}, durable: map[string]*memData{}, locked: map[string]bool{}, free: 1 << 40}
+}
+
+func (m *memFS) call(op, name string) error {
+	m.calls = append(m.calls, op+" "+filepath.Base(name))
+	if m.fault != nil {
+		if err := m.fault(op, filepath.Base(name)); err != nil {
+			return &os.PathError{Op: op, Path: name, Err: err}
+		}
+	}
+	return nil
+}
+
+// do runs a call under the lock.
+func (m *memFS) do(op, name string, f func() error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.call(op, name); err != nil {
+		return err
+	}
+	return f()
+}
+
+func (m *memFS) setFault(f func(op, name string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = f
+}
+
+// kill returns the file system as another process finds it after this one was killed.
+func (m *memFS) kill() *memFS {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := newMemFS()
+	for name, d := range m.files {
+		n.put(name, slices.Clone(d.b))
+	}
+	return n
+}
+
+// crash returns the file system as it is after a power cut. Every block that was not synced, and every
+// directory entry, is the old or the new one, as keep says.
+func (m *memFS) crash(keep func() bool) *memFS {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := newMemFS()
+	names := maps.Clone(m.durable)
+	for name := range m.files {
+		if keep() {
+			names[name] = m.files[name]
+		}
+	}
+	for name, d := range names {
+		if _, now := m.files[name]; !now && keep() {
+			continue // its removal got through
+		}
+		b := slices.Clone(d.synced)
+		for off := range d.dirty {
+			if !keep() || off >= int64(len(d.b)) {
+				continue
+			}
+			if end := min(off+memBlock, int64(len(d.b))); int64(len(b)) < end {
+				b = append(b, make([]byte, end-int64(len(b)))...)
+			}
+			copy(b[off:], d.b[off:min(off+memBlock, int64(len(d.b)))])
+		}
+		n.put(name, b)
+	}
+	return n
+}
+
+func (m *memFS) put(name string, b []byte) {
+	d := &memData{b: b, synced: slices.Clone(b), dirty: map[int64]bool{}}
+	m.files[name], m.durable[name] = d, d
+}
+
+func randomly(r *rand.Rand) func() bool { return func() bool { return r.IntN(2) == 0 } }
+
+func (m *memFS) MkdirAll(dir string) error {
+	return m.do("mkdir", dir, func() error { return nil })
+}
+
+func (m *memFS) ReadDir(dir string) (names []string, err error) {
+	return names, m.do("readdir", dir, func() error {
+		for name := range m.files {
+			if filepath.Dir(name) == filepath.Clean(dir) {
+				names = append(names, filepath.Base(name))
+			}
+		}
+		return nil
+	})
+}
+
+func (m *memFS) Create(name string) (f File, err error) {
+	return f, m.do("create", name, func() error {
+		d := &memData{dirty: map[int64]bool{}}
+		m.files[name] = d
+		f = &memFile{m, name, d, false}
+		return nil
+	})
+}
+
+func (m *memFS) Open(name string) (f File, err error) {
+	return f, m.do("open", name, func() error {
+		d, ok := m.files[name]
+		if !ok {
+			return &os.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+		}
+		f = &memFile{m, name, d, false}
+		return nil
+	})
+}
+
+func (m *memFS) Rename(from, to string) error {
+	return m.do("rename", from, func() error {
+		d, ok := m.files[from]
+		if !ok {
+			return fs.ErrNotExist
+		}
+		delete(m.files, from)
+		m.files[to] = d
+		return nil
+	})
+}
+
+func (m *memFS) Remove(name string) error {
+	return m.do("remove", name, func() error {
+		if _, ok := m.files[name]; !ok {
+			return fs.ErrNotExist
+		}
+		delete(m.files, name)
+		return nil
+	})
+}
+
+func (m *memFS) SyncDir(dir string) error {
+	return m.do("syncdir", dir, func() error {
+		m.durable = maps.Clone(m.files)
+		return nil
+	})
+}
+
+func (m *memFS) Free(dir string) (n uint64, err error) {
+	return n, m.do("free", dir, func() error { n = m.free; return nil })
+}
+
+type memLock struct {
+	m    *memFS
+	name string
+}
+
+func (l memLock) Close() error {
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	delete(l.m.locked, l.name)
+	return nil
+}
+
+func (m *memFS) Lock(name string) (c io.Closer, err error) {
+	return c, m.do("lock", name, func() error {
+		if m.locked[name] {
+			return ErrLocked
+		}
+		m.locked[name] = true
+		c = memLock{m, name}
+		return nil
+	})
+}
+
+// memMapping's bytes are the file's: stores to it survive kill, and crash at random.
+type memMapping struct{ b []byte }
+
+func (m *memMapping) Bytes() []byte          { return m.b }
+func (m *memMapping) NeedsWritten() bool     { return false }
+func (m *memMapping) Written(int, int) error { return nil }
+func (m *memMapping) Close() error           { return nil }
+
+func (m *memFS) Map(name string, size int) (p Mapping, err error) {
+	return p, m.do("map", name, func() error {
+		d, ok := m.files[name]
+		if !ok {
+			d = &memData{dirty: map[int64]bool{}}
+			m.files[name] = d
+		}
+		if len(d.b) != size {
+			b := make([]byte, size)
+			copy(b, d.b)
+			d.b = b
+		}
+		for off := int64(0); off < int64(size); off += memBlock {
+			d.dirty[off] = true
+		}
+		p = &memMapping{d.b}
+		return nil
+	})
+}
+
+type memFile struct {
+	m      *memFS
+	name   string
+	d      *memData
+	closed bool
+}
+
+func (f *memFile) do(op string, call func() error) error {
+	return f.m.do(op, f.name, func() error {
+		if f.closed {
+			return os.ErrClosed
+		}
+		return call()
+	})
+}
+
+func (f *memFile) ReadAt(b []byte, off int64) (n int, err error) {
+	return n, f.do("read", func() error {
+		if off >= int64(len(f.d.b)) {
+			return io.EOF
+		}
+		if n = copy(b, f.d.b[off:]); n < len(b) {
+			return io.EOF
+		}
+		return nil
+	})
+}
+
+var errShort = errors.New("short write")
+
+func (f *memFile) WriteAt(b []byte, off int64) (n int, err error) {
+	err = f.do("write", func() error { n = len(b); return nil })
+	if errors.Is(err, errShort) {
+		n = len(b) / 2
+	}
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if end := off + int64(n); int64(len(f.d.b)) < end {
+		f.d.b = append(f.d.b, make([]byte, end-int64(len(f.d.b)))...)
+	}
+	copy(f.d.b[off:], b[:n])
+	for o := off / memBlock * memBlock; o < off+int64(n); o += memBlock {
+		f.d.dirty[o] = true
+	}
+	return n, err
+}
+
+func (f *memFile) Sync() error {
+	return f.do("sync", func() error {
+		f.d.synced = slices.Clone(f.d.b)
+		clear(f.d.dirty)
+		return nil
+	})
+}
+
+func (f *memFile) Truncate(size int64) error {
+	return f.do("truncate", func() error { f.d.resize(size); return nil })
+}
+
+func (f *memFile) Allocate(size int64) error {
+	return f.do("allocate", func() error {
+		if int64(len(f.d.b)) < size {
+			f.d.resize(size)
+		}
+		return nil
+	})
+}
+
+func (d *memData) resize(size int64) {
+	if size <= int64(len(d.b)) {
+		d.b = d.b[:size:size]
+		return
+	}
+	d.b = append(d.b, make([]byte, size-int64(len(d.b)))...)
+}
+
+func (f *memFile) Size() (n int64, err error) {
+	return n, f.do("size", func() error { n = int64(len(f.d.b)); return nil })
+}
+
+func (f *memFile) Close() error {
+	return f.m.do("close", f.name, func() error {
+		if f.closed {
+			return os.ErrClosed
+		}
+		f.closed = true
+		return nil
+	})
+}

@@ -1,0 +1,313 @@
+package wal
+
+import (
+	crand "crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+)
+
+const (
+	ringName = "ring"
+	lockName = "lock"
+)
+
+// Open opens the log in cfg.Dir, making it where there is none, and recovers what an earlier run left:
+// what its ring held is copied to a segment and synced before the ring is used again. Everything above
+// the mark will be read again. It reads only the last segment's records, so it takes some tens of
+// milliseconds however long the log is. The errors name the file: ErrLocked, ErrVersion, those of cfg, and
+// those of the file system.
+func Open(cfg Config) (*Log, error) {
+	cfg = cfg.withDefaults(true)
+	if err := cfg.validate(true); err != nil {
+		return nil, err
+	}
+	if err := cfg.FS.MkdirAll(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("wal: making the directory: %w", err)
+	}
+	lock, err := cfg.FS.Lock(filepath.Join(cfg.Dir, lockName))
+	if err != nil {
+		return nil, err
+	}
+	l := newLog(cfg)
+	l.lock = lock
+	if err := l.recover(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	go l.disk.run()
+	return l, nil
+}
+
+func newGeneration() uint64 {
+	var b [8]byte
+	_, _ = crand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// recover reads the state that the files are in and makes them ready for appending.
+func (l *Log) recover() (err error) {
+	dir := l.cfg.Dir
+	m, found, err := readMark(l.cfg.FS, filepath.Join(dir, markName))
+	if err != nil {
+		return err
+	}
+	segs, ids, err := l.findSegments()
+	if err != nil {
+		return err
+	}
+	if !found {
+		if m.id = newLogID(); len(ids) > 0 {
+			m.id = ids[0]
+			m.released = segs[0].first - 1
+		}
+	}
+	for i, id := range ids {
+		if id != m.id {
+			return fmt.Errorf("wal: %s belongs to another log; move it to a directory of its own", segs[i].name)
+		}
+	}
+	l.segs, l.released = segs, m.released
+	l.disk = &disk{l: l, mark: m}
+	l.disk.w = writer{
+		fs: l.cfg.FS, dir: dir, id: m.id, gen: newGeneration(), size: l.cfg.SegmentSize,
+		begun: l.segmentBegun, written: l.segmentWritten,
+	}
+	if len(segs) > 0 {
+		l.disk.w.number = segs[len(segs)-1].number + 1
+	}
+	if err := l.disk.mark.open(l.cfg.FS, filepath.Join(dir, markName)); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			l.disk.w.abandon()
+			err = errors.Join(err, l.disk.mark.f.Close())
+		}
+	}()
+	if err := l.recoverTail(); err != nil {
+		return err
+	}
+	if err := l.disk.mark.write(l.released, l.synced); err != nil {
+		return fmt.Errorf("wal: writing the mark: %w", err)
+	}
+	return l.makeRing()
+}
+
+func newLogID() (id logID) {
+	_, _ = crand.Read(id[:])
+	return id
+}
+
+func (l *Log) segmentBegun(s *segment) {
+	l.mu.Lock()
+	l.segs = append(l.segs, s)
+	l.bytes += s.end
+	l.mu.Unlock()
+}
+
+func (l *Log) segmentWritten(s *segment, end int64) {
+	l.mu.Lock()
+	l.setEnd(s, end)
+	l.mu.Unlock()
+}
+
+// findSegments lists the segments by number. One without a true header is one whose making a crash stopped,
+// if nothing is in it; otherwise it is set aside.
+func (l *Log) findSegments() (segs []*segment, ids []logID, err error) {
+	names, err := l.cfg.FS.ReadDir(l.cfg.Dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("wal: listing %s: %w", l.cfg.Dir, err)
+	}
+	var numbers []uint64
+	for _, name := range names {
+		if n, ok := parseSegmentName(name); ok {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	for _, n := range numbers {
+		s, id, err := l.openSegment(n)
+		if err != nil {
+			return nil, nil, err
+		}
+		if s != nil {
+			segs, ids = append(segs, s), append(ids, id)
+			l.bytes += s.end
+		}
+	}
+	return segs, ids, nil
+}
+
+func (l *Log) openSegment(number uint64) (s *segment, id logID, err error) {
+	name := segmentName(l.cfg.Dir, number)
+	f, err := l.cfg.FS.Open(name)
+	if err != nil {
+		return nil, id, fmt.Errorf("wal: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Size()
+	if err != nil {
+		return nil, id, fmt.Errorf("wal: %w", err)
+	}
+	h, err := readSegmentHeader(f)
+	switch {
+	case errors.Is(err, errHeader):
+		return nil, id, l.badSegment(f, name, size)
+	case err != nil:
+		return nil, id, fmt.Errorf("wal: %s: %w", name, err)
+	case h.a != number:
+		return nil, id, fmt.Errorf("wal: %s says it is segment %d; give it back its name, %s", name, h.a, filepath.Base(segmentName("", h.a)))
+	}
+	return &segment{number: number, first: h.b, name: name, end: size, salt: salt(h.id, kindSegment, number, h.c)}, h.id, nil
+}
+
+// badSegment deals with a segment whose header can't be read, and without which nothing in it can.
+func (l *Log) badSegment(f File, name string, size int64) error {
+	b := make([]byte, min(size, 64<<10))
+	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) {
+		return l.cfg.FS.Remove(name) // a crash came between its making and its first write
+	}
+	if l.cfg.Strict {
+		return fmt.Errorf("wal: %s: its header is damaged", name)
+	}
+	aside, err := setAside(l.cfg.FS, l.cfg.Dir, name)
+	if err != nil {
+		return fmt.Errorf("wal: setting aside %s: %w", name, err)
+	}
+	l.stats.Damaged++
+	l.cfg.Logger.Error("wal: a segment's header is damaged; it was set aside", "file", name, "copy", aside)
+	return l.cfg.FS.Remove(name)
+}
+
+// recoverTail finds the end of the log in the last segment and in the ring, and copies to a new segment what
+// only the ring has.
+func (l *Log) recoverTail() error {
+	d := l.disk
+	var t tail
+	if n := len(l.segs); n > 0 {
+		var err error
+		if t, err = l.scanTail(l.segs[n-1]); err != nil {
+			return err
+		}
+		if l.cfg.Strict && t.damaged {
+			return fmt.Errorf("wal: %s is damaged", l.segs[n-1].name)
+		}
+	}
+	frames, err := l.ringFrames(d.mark.id)
+	if err != nil {
+		return err
+	}
+	last := max(l.released, t.last, d.mark.synced)
+	found := max(l.released, t.last)
+	if n := len(frames); n > 0 {
+		// From the end of the unbroken part, where the ring reaches back so far: it may fill a hole.
+		from := t.last
+		if frames[0].seq <= t.unbroken+1 {
+			from = t.unbroken
+		}
+		for _, f := range frames {
+			if f.seq > max(from, l.released) {
+				if err := d.w.add(f.seq, f.typ, f.payload); err != nil {
+					return err
+				}
+			}
+		}
+		if err := errors.Join(d.w.flush(), d.w.sync()); err != nil {
+			return fmt.Errorf("wal: copying the ring: %w", err)
+		}
+		last, found = max(last, frames[n-1].seq), max(found, frames[n-1].seq)
+	}
+	if last > found {
+		l.noteLoss(Loss{From: found + 1, To: last, Reason: "the mark says they were on the disk"})
+	}
+	l.next, l.synced = last+1, last
+	l.stats.Recovered = last - l.released
+	return nil
+}
+
+// tail is what a scan of the last segment found.
+type tail struct {
+	unbroken uint64 // last sequence before the first bad place
+	last     uint64
+	damaged  bool // more than a torn end
+}
+
+func (l *Log) scanTail(s *segment) (t tail, err error) {
+	f, err := l.cfg.FS.Open(s.name)
+	if err != nil {
+		return t, fmt.Errorf("wal: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	b := make([]byte, max(0, s.end-dataStart))
+	n, err := f.ReadAt(b, dataStart)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return t, fmt.Errorf("wal: reading %s: %w", s.name, err)
+	}
+	b = b[:n]
+	t.unbroken, t.last = s.first-1, s.first-1
+	broken, end, bad := false, 0, 0
+	for at := 0; ; {
+		fr, ok := readFrame(b[at:], s.salt, l.cfg.MaxRecord)
+		if !ok {
+			if !broken {
+				broken, bad = true, at
+			}
+			if at, ok = resync(b, at, s.salt, l.cfg.MaxRecord); !ok {
+				break
+			}
+			continue
+		}
+		if broken && fr.synced > int64(bad)+dataStart {
+			t.damaged = true
+		}
+		if t.last = max(t.last, fr.seq); !broken {
+			t.unbroken = t.last
+		}
+		at += fr.size()
+		end = at
+	}
+	l.bytes += int64(end) + dataStart - s.end
+	s.end = int64(end) + dataStart
+	return t, nil
+}
+
+// ringFrames reads the records that the ring's file holds.
+func (l *Log) ringFrames(id logID) (_ []frame, err error) {
+	f, err := l.cfg.FS.Open(filepath.Join(l.cfg.Dir, ringName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("wal: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Size()
+	if err != nil {
+		return nil, fmt.Errorf("wal: %w", err)
+	}
+	b := make([]byte, min(size, ringPage+1<<30))
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("wal: reading the ring: %w", err)
+	}
+	return scanRing(b[:n], id, l.cfg.MaxRecord), nil
+}
+
+// makeRing maps the ring and makes it empty. From here on what it held is gone, so it is on disk by now.
+func (l *Log) makeRing() error {
+	m, err := l.cfg.FS.Map(filepath.Join(l.cfg.Dir, ringName), ringPage+l.cfg.RingSize)
+	if err != nil {
+		return fmt.Errorf("wal: mapping the ring: %w", err)
+	}
+	if l.ring, err = newRing(m, l.disk.mark.id, newGeneration(), l.next); err != nil {
+		return errors.Join(err, m.Close())
+	}
+	return nil
+}
