@@ -151,7 +151,7 @@ func TestHashSeesEveryField(t *testing.T) {
 	for name, change := range map[string]func(e *Event){
 		"source": func(e *Event) { e.Source = "s" }, "seq": func(e *Event) { e.Seq = 3 },
 		"recorded": func(e *Event) { e.Recorded = time.Now() }, "below a microsecond": func(e *Event) { e.Time = e.Time.Add(999) },
-		"zone": func(e *Event) { e.Time = e.Time.In(time.FixedZone("", -7200)) },
+		"zone":        func(e *Event) { e.Time = e.Time.In(time.FixedZone("", -7200)) },
 		"white space": func(e *Event) { e.Old = Raw([]byte(" 1\n")) }, "encoded": func(e *Event) { e.Old = JSON(1) },
 	} {
 		e := base
