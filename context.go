@@ -26,6 +26,10 @@ func FromContext(ctx context.Context) (Context, bool) {
 	return Context{}, false
 }
 
+// FillFrom fills in what the event left empty from what ctx carries, as [Event.WithContext] does, in place.
+// It is what Fire does first.
+func (e *Event) FillFrom(ctx context.Context) { e.fill(contextOf(ctx)) }
+
 func contextOf(ctx context.Context) *Context {
 	if ctx == nil {
 		return nil
