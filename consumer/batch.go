@@ -1,0 +1,151 @@
+package consumer
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firetrail/firetrail/sinkers"
+)
+
+// item is a record on its way, from fetch to commit.
+type item struct {
+	part *partition
+	n    uint64      // its number in the partition's window
+	size int64       // what it takes of the memory
+	rec  *kgo.Record // its bytes, for the letter it may become
+}
+
+// batch is rows that are written together, each with the record it came from. The zero batch is empty.
+type batch struct {
+	rows  []sinkers.Row
+	items []item
+	bytes int64 // as in Kafka
+
+	oldest   time.Time // when its first row came
+	tries    int       // how often it was written in vain
+	failedAt time.Time // when it failed first
+	seen     int64     // what the sink had stored when it failed; see store.fresh
+}
+
+func (b *batch) len() int { return len(b.rows) }
+
+func (b *batch) add(row sinkers.Row, it item, bytes int64) {
+	b.rows = append(b.rows, row)
+	b.items = append(b.items, it)
+	b.bytes += bytes
+}
+
+// slice returns rows from to to, with the batch's history, sharing its memory.
+func (b *batch) slice(from, to int) *batch {
+	part := *b
+	part.rows, part.items = b.rows[from:to:to], b.items[from:to:to]
+	part.bytes = 0
+	for i := range part.items {
+		part.bytes += recordBytes(part.items[i].rec)
+	}
+	return &part
+}
+
+// halves returns the two halves of a batch of more than one row.
+func (b *batch) halves() [2]*batch {
+	mid := b.len() / 2
+	return [2]*batch{b.slice(0, mid), b.slice(mid, b.len())}
+}
+
+// only returns the rows for which keep is true, with the batch's history; the batch itself when that is
+// all of them. Memory is not shared, since another slice of the batch may be in use.
+func (b *batch) only(keep func(i int) bool) *batch {
+	for i := range b.items {
+		if keep(i) {
+			continue
+		}
+		part := *b
+		part.rows = append([]sinkers.Row(nil), b.rows[:i]...)
+		part.items = append([]item(nil), b.items[:i]...)
+		for j := i + 1; j < len(b.items); j++ {
+			if keep(j) {
+				part.rows = append(part.rows, b.rows[j])
+				part.items = append(part.items, b.items[j])
+			}
+		}
+		part.bytes = 0
+		for k := range part.items {
+			part.bytes += recordBytes(part.items[k].rec)
+		}
+		return &part
+	}
+	return b
+}
+
+// join returns the rows of all batches in one, with the history of the first.
+func join(batches []*batch) *batch {
+	all := *batches[0]
+	all.rows = append([]sinkers.Row(nil), all.rows...)
+	all.items = append([]item(nil), all.items...)
+	for _, b := range batches[1:] {
+		all.rows = append(all.rows, b.rows...)
+		all.items = append(all.items, b.items...)
+		all.bytes += b.bytes
+	}
+	return &all
+}
+
+// recordBytes is what a record has of bytes of its own.
+func recordBytes(r *kgo.Record) int64 {
+	n := len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		n += len(r.Headers[i].Key) + len(r.Headers[i].Value)
+	}
+	return int64(n)
+}
+
+// memory is what a record counts for in MaxInFlightBytes: raw, decoded, and the row itself.
+func memory(bytes int64) int64 { return 2*bytes + 512 }
+
+// queue gathers rows into batches. It is guarded by its flow's mutex.
+type queue struct {
+	limits  Batch
+	full    []*batch // cut, oldest first
+	filling *batch   // may be nil
+}
+
+func (q *queue) add(row sinkers.Row, it item, bytes int64, now time.Time) {
+	if q.filling != nil && q.filling.bytes+bytes > q.limits.MaxBytes {
+		q.cut()
+	}
+	if q.filling == nil {
+		q.filling = &batch{oldest: now}
+	}
+	q.filling.add(row, it, bytes)
+	if q.filling.len() >= q.limits.MaxSize || q.filling.bytes >= q.limits.MaxBytes {
+		q.cut()
+	}
+}
+
+func (q *queue) cut() {
+	q.full = append(q.full, q.filling)
+	q.filling = nil
+}
+
+func (q *queue) empty() bool { return len(q.full) == 0 && q.filling == nil }
+
+// next returns the batch that is due, and otherwise nil and how long it is until one is; 0 when
+// there is nothing. Hurry takes a batch that is not.
+func (q *queue) next(now time.Time, hurry bool) (*batch, time.Duration) {
+	if len(q.full) > 0 {
+		b := q.full[0]
+		q.full[0] = nil
+		q.full = q.full[1:]
+		return b, 0
+	}
+	b := q.filling
+	if b == nil {
+		return nil, 0
+	}
+	if wait := b.oldest.Add(q.limits.FlushInterval).Sub(now); wait > 0 && !hurry {
+		return nil, wait
+	}
+	q.filling = nil
+	return b, 0
+}

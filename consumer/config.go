@@ -1,0 +1,214 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/kafkaclient"
+	"github.com/firetrail/firetrail/sinkers"
+)
+
+// Defaults of a [Config].
+const (
+	DefaultTopic            = "audit.events"
+	DefaultMaxSize          = 10_000
+	DefaultMaxBytes         = 8 << 20
+	DefaultFlushInterval    = time.Second
+	DefaultMaxInFlightBytes = 64 << 20
+	DefaultAttempts         = 3
+	DefaultDelay            = time.Second
+	DefaultMaxDelay         = 30 * time.Second
+	DefaultWriteTimeout     = time.Minute
+	DefaultShutdownTimeout  = 30 * time.Second
+)
+
+// NoLetterTopic as [Config].LetterTopic switches the topic of letters off.
+const NoLetterTopic = "-"
+
+// Config says what a [Worker] reads and where it writes. The zero value of every field but Kafka, Group
+// and Sink is its default.
+type Config struct {
+	// Kafka says how to reach the brokers. Required.
+	Kafka kafkaclient.Config
+	// Group is the consumer group; all workers of one database share it. Required.
+	Group string
+	// Topics to read. Default [DefaultTopic].
+	Topics []string
+	// InstanceID makes the worker a static member of the group (KIP-345): a restart within the session
+	// timeout moves no partition. It must be unique in the group and the same after a restart, such as a
+	// pod's name. On a clean stop the member leaves. Default none.
+	InstanceID string
+
+	// Sink stores the events. Required. It belongs to the caller, who closes it after Run has returned.
+	Sink sinkers.Sinker
+	// LetterTopic takes the records that can't be stored. Default: the first topic's name with ".dlq";
+	// [NoLetterTopic] switches it off, which needs a LetterDir.
+	LetterTopic string
+	// LetterDir takes the same letters as files, and tries those again that may yet be stored. It belongs to
+	// the caller, who closes it after Run has returned; the worker runs it. Default none.
+	LetterDir *dlq.Dir
+	// DirIsDurable says that a letter is safe when LetterDir has it: its volume outlives the host.
+	// Default false: an offset waits for the topic's acknowledgement.
+	DirIsDurable bool
+
+	// Batch says when a batch is cut.
+	Batch Batch
+	// MaxInFlightBytes bounds the memory of what lies between fetch and commit. A record counts with its
+	// bytes twice, raw and decoded, and 512 more. Over half of it the partitions that take more than
+	// their share are paused, over all of it nothing is fetched. The Kafka client holds at the most one
+	// fetch of each broker besides. Default 64 MiB.
+	MaxInFlightBytes int64
+	// Retry says how often and how fast a failed write is tried again.
+	Retry Retry
+	// ShutdownTimeout bounds the draining when Run's context has ended. Default 30 s; negative: what is
+	// in flight is dropped at once, for the next owner of its partition to read again.
+	ShutdownTimeout time.Duration
+
+	// Logger receives what happens. Default: none.
+	Logger *slog.Logger
+	// OnBatch is called after each write and the commit that followed, on the worker's goroutine: it
+	// must be quick. See [BatchReport]. Default none.
+	OnBatch func(BatchReport)
+
+	opts []kgo.Opt // for tests: shorter timeouts
+}
+
+// Batch says when a batch is cut: at whichever of these comes first.
+type Batch struct {
+	// MaxSize is the most rows. Default 10,000.
+	MaxSize int
+	// MaxBytes is the most bytes, as the records have them in Kafka. Default 8 MiB.
+	MaxBytes int64
+	// FlushInterval is the longest a row waits for others. Default 1 s; negative: not at all.
+	FlushInterval time.Duration
+}
+
+// Retry says how a failed write is tried again: Attempts times after Delay, twice Delay and so on, each
+// give or take a fifth; then, while the database is away, with delays that go on doubling up to MaxDelay.
+type Retry struct {
+	// Attempts after the first. Default 3; negative: none.
+	Attempts int
+	// Delay before the first of them. Default 1 s.
+	Delay time.Duration
+	// MaxDelay between tries in an outage. Default 30 s.
+	MaxDelay time.Duration
+	// WriteTimeout bounds one write; running into it is a transient error. Default 1 min; negative: none.
+	WriteTimeout time.Duration
+}
+
+// BatchReport says what one write stored. It is given after the commit that followed the write.
+type BatchReport struct {
+	// Rows of the write. They belong to the worker: a callback that keeps any of them copies it.
+	Rows []sinkers.Row
+	// Result is the sink's own account of Rows.
+	Result sinkers.Result
+	// Duration of the write.
+	Duration time.Duration
+	// Committed says whether the offsets that the write allows are committed. If not, the rows may come
+	// again, as duplicates.
+	Committed bool
+}
+
+// orDefault puts def in the place of zero; negative values stay.
+func orDefault[T int | int64 | time.Duration](v *T, def T) {
+	if *v == 0 {
+		*v = def
+	}
+}
+
+func (c Config) withDefaults() Config {
+	if len(c.Topics) == 0 {
+		c.Topics = []string{DefaultTopic}
+	}
+	c.Topics = slices.Clone(c.Topics)
+	if c.LetterTopic == "" {
+		c.LetterTopic = c.Topics[0] + ".dlq"
+	}
+	orDefault(&c.Batch.MaxSize, DefaultMaxSize)
+	orDefault(&c.Batch.MaxBytes, DefaultMaxBytes)
+	orDefault(&c.Batch.FlushInterval, DefaultFlushInterval)
+	orDefault(&c.MaxInFlightBytes, DefaultMaxInFlightBytes)
+	orDefault(&c.Retry.Attempts, DefaultAttempts)
+	orDefault(&c.Retry.Delay, DefaultDelay)
+	orDefault(&c.Retry.MaxDelay, DefaultMaxDelay)
+	orDefault(&c.Retry.WriteTimeout, DefaultWriteTimeout)
+	orDefault(&c.ShutdownTimeout, DefaultShutdownTimeout)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Validate reports everything that is wrong with the configuration, each problem beginning with its field's
+// name; nil when there is nothing. It reads no file and touches no network.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if err := c.Kafka.Validate(); err != nil {
+		bad("kafka: %w", err)
+	}
+	if c.Group == "" {
+		bad("group: missing; workers of one database share one name, such as \"audit\"")
+	}
+	c.validateTopics(bad)
+	if c.Sink == nil {
+		bad("sink: missing; open one of the packages under sinkers")
+	}
+	c.validateLetters(bad)
+	positive := func(field string, v int64) {
+		if v < 0 {
+			bad("%s: %d is negative; it can't be unlimited, leave it out for the default", field, v)
+		}
+	}
+	positive("batch.max_size", int64(c.Batch.MaxSize))
+	positive("batch.max_bytes", c.Batch.MaxBytes)
+	positive("max_in_flight_bytes", c.MaxInFlightBytes)
+	positive("retry.delay", int64(c.Retry.Delay))
+	positive("retry.max_delay", int64(c.Retry.MaxDelay))
+	if c.Retry.Delay > c.Retry.MaxDelay && c.Retry.MaxDelay > 0 {
+		bad("retry.delay: %v is over retry.max_delay, %v", c.Retry.Delay, c.Retry.MaxDelay)
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) validateTopics(bad func(string, ...any)) {
+	seen := map[string]bool{}
+	for i, t := range c.Topics {
+		switch {
+		case t == "" || strings.TrimSpace(t) != t:
+			bad("topics[%d]: %q is empty or has spaces around it", i, t)
+		case seen[t]:
+			bad("topics[%d]: %q is there twice", i, t)
+		case t == c.LetterTopic:
+			bad("topics[%d]: %q is the topic of letters, which would come back for ever; take one of the two out", i, t)
+		}
+		seen[t] = true
+	}
+}
+
+func (c Config) validateLetters(bad func(string, ...any)) {
+	if c.LetterDir == nil && c.LetterTopic == NoLetterTopic {
+		bad("letter_topic: off, and there is no letter_dir: a bad record would have nowhere to go; give one of the two")
+	}
+	if c.LetterDir == nil && c.DirIsDurable {
+		bad("dir_is_durable: set, but there is no letter_dir")
+	}
+}
+
+// writeContext bounds one write.
+func (r Retry) writeContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.WriteTimeout < 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, r.WriteTimeout,
+		fmt.Errorf("no answer from the database within %v (retry.write_timeout)", r.WriteTimeout))
+}

@@ -1,0 +1,33 @@
+// Package consumer is the sink worker: it reads audit events from Kafka, writes them to a database in
+// batches, and commits an offset only when its record is stored or kept as a dead letter.
+//
+//	w, err := consumer.New(consumer.Config{
+//		Kafka: kafkaclient.Config{Brokers: []string{"localhost:9092"}},
+//		Group: "audit",
+//		Sink:  sink,
+//	})
+//	if err != nil { … }
+//	err = w.Run(ctx) // blocks
+//
+// A record goes one way through the files of this package:
+//
+//	fetch.go    poll ─► decode.go   record ─► row, or letter
+//	flow.go     what lies between fetch and commit, and how much memory it takes
+//	batch.go    rows of all partitions ─► batches, cut at size, bytes, age
+//	write.go    batch ─► Sinker, tried again; isolate.go finds the rows that are at fault
+//	letters.go  what can't be stored ─► letter topic and directory
+//	offsets.go  what is done ─► the low-water mark of its partition ─► commit
+//
+// Three goroutines carry it: one polls and decodes, one writes and commits, one sends letters. What they
+// share is the flow, behind one mutex that is never held across a call to Kafka or the database.
+//
+// # What a failing write means
+//
+// An outage is never poison: no event becomes a dead letter because something was away. And a bad
+// record costs itself alone. The two pull in opposite directions whenever an error isn't understood, so
+// the worker asks for proof. A row is poison when the sink names it ([sinkers.BatchError]), or when it
+// fails by itself, again and again, while the same database stores other new things of its size in the
+// meantime: a probe row, where the sink is a [sinkers.Prober], or else other events. Until there is proof
+// the row waits, and its partition's mark with it. A batch of which nothing can be stored is an outage:
+// the worker keeps it, pauses, and tries again; Kafka is the buffer.
+package consumer

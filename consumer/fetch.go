@@ -1,0 +1,180 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// fetched is one partition's part of a fetch.
+type fetched struct {
+	topicID [16]byte
+	high    int64
+	records []*kgo.Record
+	decoded []decoded
+}
+
+// poller is the goroutine that takes records from the client into the flow.
+type poller struct {
+	*Worker
+	decoder decoder
+	decoded []decoded // reused
+	average int64     // memory of a record, lately
+	renewed []string  // topics that were deleted and made again
+}
+
+// maxPoll is the most records taken in at once: rebalances wait that long.
+const maxPoll = 5000
+
+// poll takes in records until ctx ends or something is fatal.
+func (w *Worker) poll(ctx context.Context) {
+	p := &poller{Worker: w, average: 1024}
+	for {
+		free, err := w.flow.waitRoom(ctx)
+		if err != nil {
+			return
+		}
+		n := min(max(free/p.average, 1), maxPoll)
+		fetches := w.client.PollRecords(ctx, int(n))
+		p.take(fetches)
+		fatal := p.errors(fetches)
+		w.client.AllowRebalance()
+		if fatal != nil {
+			w.fatal(fatal)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		w.syncPauses()
+		p.renew()
+	}
+}
+
+// take brings the records of fetches into the flow, and the letters among them to the postman.
+func (p *poller) take(fetches kgo.Fetches) {
+	now := time.Now()
+	total := 0
+	for _, fetch := range fetches {
+		for _, t := range fetch.Topics {
+			for i := range t.Partitions {
+				part := &t.Partitions[i]
+				if len(part.Records) == 0 {
+					continue
+				}
+				total += len(part.Records)
+				for _, l := range p.flow.add(source{t.Topic, part.Partition}, fetched{
+					topicID: t.TopicID, high: part.HighWatermark,
+					records: part.Records, decoded: p.decode(part.Records, now),
+				}, now) {
+					p.post.send(l)
+				}
+			}
+		}
+	}
+	if total > 0 {
+		p.stats.count(func(s *Stats) { s.Records += int64(total) })
+	}
+}
+
+// decode turns records into rows and letters. The result is valid until the next call.
+func (p *poller) decode(records []*kgo.Record, now time.Time) []decoded {
+	clear(p.decoded)
+	p.decoded = p.decoded[:0]
+	var bytes int64
+	for _, rec := range records {
+		bytes += memory(recordBytes(rec))
+		var d decoded
+		if err := p.decoder.decode(rec, now, &d.row); err != nil {
+			d.letter = &letter{
+				tenant: string(rec.Key), reason: err.reason, stage: stageDecode, err: err.err,
+				attempts: 1, failedAt: now,
+			}
+		}
+		p.decoded = append(p.decoded, d)
+	}
+	p.average = max((3*p.average+bytes/int64(len(records)))/4, 1)
+	return p.decoded
+}
+
+// errors deals with the errors of a poll and returns the one that ends the worker, if there is one.
+func (p *poller) errors(fetches kgo.Fetches) (fatal error) {
+	fetches.EachError(func(topic string, partition int32, err error) {
+		var loss *kgo.ErrDataLoss
+		switch {
+		case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
+		case errors.As(err, &loss):
+			p.stats.count(func(s *Stats) { s.DataLosses++ })
+			p.log.Error("the brokers have lost records; what they have is read from its start", "err", err)
+		case errors.Is(err, kerr.UnknownTopicID):
+			p.addRenewed(topic)
+		default:
+			if clear := explainFatal(p.cfg, err); clear != nil {
+				fatal = clear
+				return
+			}
+			p.log.Warn("fetching failed; it is tried again", "topic", topic, "partition", partition, "err", err)
+		}
+	})
+	return fatal
+}
+
+func (p *poller) addRenewed(topic string) {
+	for _, t := range p.renewed {
+		if t == topic {
+			return
+		}
+	}
+	p.renewed = append(p.renewed, topic)
+}
+
+// renew begins anew with topics that were deleted and made again, which the client would not read on its
+// own. What is in flight of the old ones is stored like anything else, and never committed.
+func (p *poller) renew() {
+	for _, topic := range p.renewed {
+		p.log.Warn("the topic was deleted and made again; it is read from its start", "topic", topic)
+		p.flow.forget(topic)
+		p.client.PurgeTopicsFromConsuming(topic)
+		p.client.AddConsumeTopics(topic)
+	}
+	p.renewed = p.renewed[:0]
+}
+
+// forget ends the assignments of a topic that is no more, but not what is in flight of it.
+func (f *flow) forget(topic string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s, p := range f.parts {
+		if s.topic == topic {
+			p.gone = true
+			delete(f.parts, s)
+		}
+	}
+}
+
+// syncPauses pauses and resumes partitions as the flow wants it.
+func (w *Worker) syncPauses() {
+	w.pauseMu.Lock()
+	defer w.pauseMu.Unlock()
+	want := w.flow.pauses()
+	pause, resume := map[string][]int32{}, map[string][]int32{}
+	for s := range want {
+		if !w.paused[s] {
+			pause[s.topic] = append(pause[s.topic], s.partition)
+		}
+	}
+	for s := range w.paused {
+		if !want[s] {
+			resume[s.topic] = append(resume[s.topic], s.partition)
+		}
+	}
+	w.paused = want
+	if len(pause) > 0 {
+		w.client.PauseFetchPartitions(pause)
+	}
+	if len(resume) > 0 {
+		w.client.ResumeFetchPartitions(resume)
+	}
+}

@@ -1,0 +1,260 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sethvargo/go-retry"
+
+	"github.com/firetrail/firetrail/dlq"
+)
+
+// letter is a record on its way to the dead letters.
+type letter struct {
+	item     item
+	tenant   string
+	reason   string
+	stage    string
+	err      error
+	attempts int
+	failedAt time.Time
+
+	inTopic, inDir bool // the forms that are written
+	waits          bool // it could not be sent; counted in its partition
+}
+
+// errConflict says what row i of b conflicts with.
+func errConflict(b *batch, i int) error {
+	row := &b.rows[i]
+	return fmt.Errorf("tenant %q has another event with id %s; this one's content hash is %x", row.Tenant, row.ID, row.Hash)
+}
+
+// dead returns the letter in the form that it is kept in.
+func (l *letter) dead() dlq.Letter {
+	p, rec := l.item.part, l.item.rec
+	d := dlq.Letter{
+		ID:     dlq.OriginID(p.topicID, p.partition, rec.Offset),
+		Tenant: l.tenant, Reason: l.reason, Error: l.err.Error(), Stage: l.stage,
+		Attempts: l.attempts, FirstFailed: l.failedAt,
+		Topic: p.topic, TopicID: p.topicID, Partition: p.partition, Offset: rec.Offset,
+		Time: rec.Timestamp, Key: rec.Key, Value: rec.Value,
+	}
+	for _, h := range rec.Headers {
+		d.Headers = append(d.Headers, dlq.Header{Key: h.Key, Value: h.Value})
+	}
+	return d
+}
+
+// letterForm is one of the two forms that letters are kept in.
+type letterForm interface {
+	// put writes letters durably. Of an error it says which letters failed, by index; nil: all did.
+	put(ctx context.Context, letters []*letter) (failed map[int]bool, err error)
+}
+
+// Limits of a round of the postman. What is sent together may be one record batch, which is refused as a whole
+// where it is larger than the topic takes; only a letter that is so by itself should be.
+const (
+	maxLetters     = 256
+	maxLetterBytes = 512 << 10
+	letterLimit    = 15 * time.Second // in one form
+)
+
+// postman is the goroutine that sends letters, in both forms. A letter's record is done when its topic has
+// acknowledged it, or its directory where that suffices. Until then its partition is paused, and
+// nothing of it from there on is committed; what is already read of it goes on being stored.
+type postman struct {
+	topic, dir  letterForm // nil: not kept in this form
+	dirSuffices bool
+	flow        *flow
+	stats       *counters
+	log         *slog.Logger
+	retry       Retry
+	moved       func(ctx context.Context) // called when letters were sent or can't be
+
+	mu     sync.Mutex
+	queue  []*letter
+	closed bool
+	wake   chan struct{}
+
+	late []*letter // done, but still to be written in their other form
+}
+
+// send takes a letter. It never blocks: the letter's record is already accounted for.
+func (p *postman) send(l *letter) {
+	if l.failedAt.IsZero() {
+		l.failedAt = time.Now()
+	}
+	p.log.Warn("record becomes a dead letter", "reason", l.reason, "err", l.err,
+		"topic", l.item.part.topic, "partition", l.item.part.partition, "offset", l.item.rec.Offset)
+	p.stats.letter(l.reason)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = append(p.queue, l)
+	signal(p.wake)
+}
+
+// close says that no more letters come: run returns when those it has are sent.
+func (p *postman) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	signal(p.wake)
+}
+
+// next takes the letters of one round into hand, those of revoked partitions left out.
+func (p *postman) next() (letters []*letter, closed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, bytes := 0, int64(0)
+	for n < min(len(p.queue), maxLetters) && (n == 0 || bytes < maxLetterBytes) {
+		bytes += recordBytes(p.queue[n].item.rec)
+		n++
+	}
+	letters = p.flow.holdLetters(p.queue[:n])
+	p.queue = append([]*letter(nil), p.queue[n:]...)
+	return letters, p.closed && len(p.queue) == 0
+}
+
+func (p *postman) putBack(letters []*letter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = append(p.queue, letters...)
+}
+
+// run sends letters until close was called and all are sent, or ctx ends.
+func (p *postman) run(ctx context.Context) error {
+	var backoff retry.Backoff
+	for {
+		letters, closed := p.next()
+		var wait time.Duration
+		switch failed := p.round(ctx, letters); {
+		case len(failed) > 0:
+			p.putBack(failed)
+			if backoff == nil {
+				backoff = p.retry.outage()
+			}
+			wait, _ = backoff.Next()
+		case len(letters) > 0:
+			backoff = nil
+			continue
+		case closed:
+			return nil
+		case len(p.late) > 0:
+			wait = p.retry.MaxDelay
+		}
+		var wake chan struct{}
+		if backoff == nil {
+			wake = p.wake
+		}
+		if err := sleepOr(ctx, wait, wake); err != nil {
+			return err
+		}
+	}
+}
+
+// round tries to send letters, which are in hand, and returns those that have to wait, out of hand again.
+func (p *postman) round(ctx context.Context, letters []*letter) (failed []*letter) {
+	p.catchUp(ctx, len(letters) == 0)
+	if len(letters) == 0 {
+		return nil
+	}
+	p.sendForms(ctx, letters)
+	var sent []*letter
+	for _, l := range letters {
+		if p.safe(l) {
+			sent = append(sent, l)
+			if p.missing(l) {
+				p.keepLate(l)
+			}
+		} else {
+			failed = append(failed, l)
+		}
+	}
+	p.flow.lettersDone(sent, failed)
+	p.moved(ctx)
+	return failed
+}
+
+// safe reports whether the letter is kept where it counts.
+func (p *postman) safe(l *letter) bool {
+	return l.inTopic || l.inDir && (p.dirSuffices || p.topic == nil)
+}
+
+func (p *postman) missing(l *letter) bool {
+	return p.topic != nil && !l.inTopic || p.dir != nil && !l.inDir
+}
+
+// sendForms writes each letter in the forms that it isn't written in yet.
+func (p *postman) sendForms(ctx context.Context, letters []*letter) {
+	if p.topic != nil {
+		err := p.sendForm(ctx, p.topic, letters, func(l *letter) *bool { return &l.inTopic })
+		p.failed("topic", err, func(s *Stats) { s.TopicErrors++ })
+	}
+	if p.dir != nil {
+		err := p.sendForm(ctx, p.dir, letters, func(l *letter) *bool { return &l.inDir })
+		p.failed("directory", err, func(s *Stats) { s.DirErrors++ })
+	}
+}
+
+func (p *postman) failed(form string, err error, count func(*Stats)) {
+	if err != nil {
+		p.stats.count(count)
+		p.log.Error("letters can't be written; they are tried again", "form", form, "err", err)
+	}
+}
+
+// sendForm writes in one form the letters that miss it. Some may get through where others fail.
+func (p *postman) sendForm(ctx context.Context, form letterForm, letters []*letter, has func(*letter) *bool) error {
+	var todo []*letter
+	for _, l := range letters {
+		if !*has(l) {
+			todo = append(todo, l)
+		}
+	}
+	if len(todo) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, letterLimit)
+	defer cancel()
+	failed, err := form.put(ctx, todo)
+	for i, l := range todo {
+		*has(l) = err == nil || failed != nil && !failed[i]
+	}
+	return err
+}
+
+// maxLate bounds the letters that are kept in memory until their other form can be written.
+const maxLate = 10_000
+
+// keepLate keeps a letter, whose record is done, until it can be written in its other form.
+func (p *postman) keepLate(l *letter) {
+	if len(p.late) >= maxLate {
+		p.late[0] = nil
+		p.late = p.late[1:]
+		p.stats.count(func(s *Stats) { s.HalfLetters++ })
+		p.log.Error("a letter stays without its other form: too many wait", "limit", maxLate)
+	}
+	p.late = append(p.late, l)
+}
+
+// catchUp tries to write some of the late letters in their other form. Unless idle, it does so only when there
+// is a good chance: a form failed for the last of them, and it may have come back.
+func (p *postman) catchUp(ctx context.Context, idle bool) {
+	if len(p.late) == 0 || !idle {
+		return
+	}
+	n := min(len(p.late), maxLetters)
+	some := p.late[:n]
+	p.sendForms(ctx, some)
+	rest := append([]*letter(nil), p.late[n:]...)
+	for _, l := range some {
+		if p.missing(l) {
+			rest = append(rest, l)
+		}
+	}
+	p.late = rest
+	p.stats.count(func(s *Stats) { s.LateLetters = len(rest) })
+}

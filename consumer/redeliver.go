@@ -1,0 +1,100 @@
+package consumer
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/sinkers"
+)
+
+// redeliver is what the directory's retry engine calls: it writes letters to the sink as the worker does
+// records, and says what became of each.
+func (w *Worker) redeliver(ctx context.Context, letters []dlq.Letter) []dlq.Outcome {
+	r := &redelivery{letters: letters, outcomes: make([]dlq.Outcome, len(letters))}
+	b := r.decode(time.Now())
+	if b.len() == 0 {
+		return r.outcomes
+	}
+	rest, err := w.store.attempt(ctx, b, r)
+	if rest != nil {
+		rest, err = w.store.isolate(ctx, rest, err, r, false)
+	}
+	if rest != nil {
+		w.log.Info("letters can't be stored yet", "letters", rest.len(), "err", err)
+	}
+	w.stats.count(func(s *Stats) { s.Redelivered += int64(r.delivered) })
+	return r.outcomes
+}
+
+// redelivery is the ruling on letters that are tried again. The item of a row has its letter's index as
+// number.
+type redelivery struct {
+	letters   []dlq.Letter
+	outcomes  []dlq.Outcome // Away where nothing else is said
+	delivered int
+}
+
+func (r *redelivery) decode(now time.Time) *batch {
+	var d decoder
+	b := &batch{oldest: now}
+	for i := range r.letters {
+		rec := record(&r.letters[i])
+		var row sinkers.Row
+		if err := d.decode(rec, now, &row); err != nil {
+			r.refuse(uint64(i), err.reason, stageDecode, err.err)
+			continue
+		}
+		size := recordBytes(rec)
+		b.add(row, item{n: uint64(i), size: memory(size), rec: rec}, size)
+	}
+	return b
+}
+
+// record returns the record that a letter was made of.
+func record(l *dlq.Letter) *kgo.Record {
+	rec := &kgo.Record{
+		Key: l.Key, Value: l.Value, Timestamp: l.Time,
+		Topic: l.Topic, Partition: l.Partition, Offset: l.Offset,
+	}
+	for _, h := range l.Headers {
+		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	return rec
+}
+
+func (r *redelivery) refuse(i uint64, reason, stage string, err error) {
+	r.outcomes[i] = dlq.Refused
+	l := &r.letters[i]
+	l.Reason, l.Stage, l.Error = reason, stage, err.Error()
+}
+
+// keep implements ruling: letters are never taken away.
+func (r *redelivery) keep(b *batch) *batch { return b }
+
+// stored implements ruling.
+func (r *redelivery) stored(b *batch, res sinkers.Result, _ time.Duration) {
+	conflicts := conflictRows(res, b.len())
+	for i := range b.items {
+		if conflicts[i] {
+			r.refuse(b.items[i].n, dlq.ReasonConflict, stageWrite, errConflict(b, i))
+			continue
+		}
+		r.outcomes[b.items[i].n] = dlq.Delivered
+		r.delivered++
+	}
+}
+
+// refused implements ruling.
+func (r *redelivery) refused(b *batch, err error) {
+	r.refuse(b.items[0].n, dlq.ReasonRefused, stageWrite, err)
+}
+
+// suspected implements ruling. The engine itself asks for many refusals until a letter is dead.
+func (r *redelivery) suspected(b *batch, err error, proof bool) {
+	if proof {
+		r.refused(b, err)
+	}
+}

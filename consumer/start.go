@@ -1,0 +1,156 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/firetrail/firetrail/kafkaclient"
+)
+
+const (
+	checkTimeout  = 10 * time.Second // of one look at brokers and topics
+	watchInterval = 10 * time.Second
+	// missingTries is how often a topic may be missing at the start: a new one takes a moment to be known
+	// to all brokers.
+	missingTries = 3
+)
+
+// missingError says that topics aren't there.
+type missingError struct{ topics []string }
+
+func (e *missingError) Error() string {
+	return fmt.Sprintf("topic %s: not there; make it with: sink-worker topics create", strings.Join(e.topics, ", "))
+}
+
+// await waits until the brokers answer and the topics are there. What waiting can't mend is an error.
+func (w *Worker) await(ctx context.Context) error {
+	w.stats.setState(Starting, "asking the brokers for the topics")
+	backoff := w.cfg.Retry.outage()
+	for missing := 0; ; {
+		err := w.look(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if clear := explainFatal(w.cfg, err); clear != nil {
+			return clear
+		}
+		if gone := new(missingError); errors.As(err, &gone) {
+			if missing++; missing == missingTries {
+				return err
+			}
+		}
+		w.stats.setState(Starting, err.Error())
+		w.log.Warn("not started yet; trying again", "err", err)
+		next, _ := backoff.Next()
+		if err := sleepOr(ctx, next, nil); err != nil {
+			return err
+		}
+	}
+}
+
+// look asks whether the brokers answer and the topics are there.
+func (w *Worker) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if err := kafkaclient.Check(ctx, w.admin); err != nil {
+		return err
+	}
+	topics := w.cfg.Topics
+	if w.cfg.LetterTopic != NoLetterTopic {
+		topics = append(topics[:len(topics):len(topics)], w.cfg.LetterTopic)
+	}
+	details, err := kadm.NewClient(w.admin).ListTopics(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("asking for the topics: %w", err)
+	}
+	var missing []string
+	for _, t := range topics {
+		switch d, ok := details[t]; {
+		case !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition):
+			missing = append(missing, t)
+		case d.Err != nil:
+			return fmt.Errorf("topic %s: %w", t, d.Err)
+		}
+	}
+	if missing != nil {
+		return &missingError{missing}
+	}
+	return nil
+}
+
+// explainFatal returns a clear error where err is one that waiting doesn't mend, and otherwise nil.
+func explainFatal(cfg Config, err error) error {
+	switch {
+	case errors.Is(err, kerr.FencedInstanceID), errors.Is(err, kerr.UnreleasedInstanceID):
+		return fmt.Errorf("instance_id: %q is used by another worker of group %q, which has taken over; give each worker its own: %w",
+			cfg.InstanceID, cfg.Group, err)
+	case errors.Is(err, kerr.GroupAuthorizationFailed):
+		return fmt.Errorf("group: no permission to read in group %q; allow READ on it: %w", cfg.Group, err)
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return fmt.Errorf("topics: no permission; allow READ and DESCRIBE on %s, and WRITE on %s: %w",
+			strings.Join(cfg.Topics, ", "), cfg.LetterTopic, err)
+	case errors.Is(err, kerr.ClusterAuthorizationFailed):
+		return fmt.Errorf("kafka: no permission in this cluster: %w", err)
+	case errors.Is(err, kerr.SaslAuthenticationFailed), errors.Is(err, kerr.UnsupportedSaslMechanism),
+		errors.Is(err, kerr.IllegalSaslState):
+		return fmt.Errorf("kafka: %w", err)
+	case errors.Is(err, kerr.InconsistentGroupProtocol):
+		return fmt.Errorf("group: the members of %q now there do not speak cooperative-sticky; is the group another program's? %w", cfg.Group, err)
+	case errors.Is(err, kerr.InvalidGroupID), errors.Is(err, kerr.InvalidSessionTimeout):
+		return fmt.Errorf("group: %q: %w", cfg.Group, err)
+	}
+	return nil
+}
+
+// watch looks at the brokers from time to time: for Ready, and so that the lag is right while nothing is
+// fetched.
+func (w *Worker) watch(ctx context.Context) {
+	for sleepOr(ctx, watchInterval, nil) == nil {
+		err := w.highWatermarks(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			w.brokers.Store(nil)
+			continue
+		}
+		w.log.Warn("the brokers don't answer as they should", "err", err)
+		w.brokers.Store(&err)
+	}
+}
+
+func (w *Worker) highWatermarks(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	ends, err := kadm.NewClient(w.admin).ListEndOffsets(ctx, w.cfg.Topics...)
+	if err != nil {
+		return err
+	}
+	for _, t := range w.cfg.Topics {
+		for _, p := range ends[t] {
+			if errors.Is(p.Err, kerr.UnknownTopicOrPartition) {
+				return &missingError{[]string{t}}
+			}
+			if p.Err != nil {
+				return fmt.Errorf("topic %s, partition %d: %w", t, p.Partition, p.Err)
+			}
+		}
+	}
+	w.flow.mu.Lock()
+	defer w.flow.mu.Unlock()
+	for _, p := range w.flow.parts {
+		if end, ok := ends.Lookup(p.topic, p.partition); ok {
+			p.high = max(p.high, end.Offset)
+		}
+	}
+	return nil
+}

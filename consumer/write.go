@@ -1,0 +1,174 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sethvargo/go-retry"
+
+	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/sinkers"
+)
+
+// patience is how many rounds of an outage a batch waits, while the sink answers every probe and yet stores
+// nothing of it, before its rows are judged one by one all the same: about three minutes with the
+// default delays, since a table that is being altered looks just like that.
+const patience = 10
+
+// writer is the goroutine that takes batches, writes them and commits. It is the worker's ruling on rows.
+type writer struct {
+	*Worker
+	store   *store
+	suspect suspects
+	reports []BatchReport // of writes whose commit has not been tried yet
+	// retryCommit is when to try a commit again that failed; zero when none did.
+	retryCommit time.Time
+}
+
+// run writes until the flow is closed and empty, or hard ends. Once soft has ended an outage is no longer waited
+// for: what can't be written is left to the next owner of its partition.
+func (w *writer) run(soft, hard context.Context) error {
+	for {
+		b, err := w.flow.take(hard, earliest(w.suspect.due, w.retryCommit))
+		if errors.Is(err, errClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if b != nil {
+			w.write(soft, hard, b)
+		}
+		if w.suspect.isDue() {
+			w.retrySuspects(hard)
+		}
+		w.settle(hard)
+	}
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// settle commits what is done and gives the reports of it.
+func (w *writer) settle(ctx context.Context) {
+	committed := w.commit(ctx, nil)
+	w.retryCommit = time.Time{}
+	if !committed {
+		w.retryCommit = time.Now().Add(w.cfg.Retry.Delay)
+	}
+	w.syncPauses()
+	for _, r := range w.reports {
+		r.Committed = committed
+		w.cfg.OnBatch(r)
+	}
+	clear(w.reports)
+	w.reports = w.reports[:0]
+}
+
+// write brings b, which is in the writer's hands, to an end: its rows are stored, letters, suspects, or no
+// longer ours. In an outage it keeps what is left and pauses the fetching until the sink is back.
+func (w *writer) write(soft, hard context.Context, b *batch) {
+	rest, err := w.firstTries(hard, b)
+	backoff := w.cfg.Retry.outage()
+	for round := 0; rest != nil; round++ {
+		rest, err = w.store.isolate(hard, rest, err, w, round >= patience)
+		if rest == nil {
+			break
+		}
+		w.flow.release(rest) // a rebalance need not wait for it
+		w.settle(hard)       // what was stored of it before the sink went away
+		w.pause(err)
+		next, _ := backoff.Next()
+		if sleepOr(soft, next, nil) != nil {
+			w.log.Warn("stopping in an outage; what is not stored will be read again", "rows", rest.len(), "err", err)
+			return
+		}
+		if rest = w.flow.hold(rest); rest != nil {
+			rest, err = w.store.attempt(hard, rest, w)
+		}
+	}
+	w.resume()
+}
+
+// firstTries writes b, and tries again what is transient as often as Retry says. It returns what is left, nil
+// if nothing is, with the last error.
+func (w *writer) firstTries(ctx context.Context, b *batch) (rest *batch, last error) {
+	rest = b
+	err := retry.Do(ctx, w.cfg.Retry.first(), func(ctx context.Context) error {
+		if rest, last = w.store.attempt(ctx, rest, w); rest == nil {
+			return nil
+		}
+		w.stats.count(func(s *Stats) { s.WriteErrors++ })
+		w.log.Warn("write failed", "rows", rest.len(), "try", rest.tries, "err", last)
+		if sinkers.IsPermanent(last) {
+			return last
+		}
+		return retry.RetryableError(last)
+	})
+	if rest != nil && !errors.Is(err, last) {
+		last = errors.Join(last, err) // go-retry gives the context's cause alone
+	}
+	return rest, last
+}
+
+// first makes the delays of the tries after the first. Backoffs carry state, so each batch has its own.
+func (r Retry) first() retry.Backoff {
+	return retry.WithMaxRetries(uint64(max(r.Attempts, 0)), r.outage())
+}
+
+// outage makes the delays of the tries while the sink is away.
+func (r Retry) outage() retry.Backoff {
+	b := retry.NewExponential(r.Delay)
+	return retry.WithCappedDuration(r.MaxDelay, retry.WithJitterPercent(20, b))
+}
+
+// keep implements ruling.
+func (w *writer) keep(b *batch) *batch { return w.flow.keep(b) }
+
+// stored implements ruling: the rows are done, and conflicts among them become letters.
+func (w *writer) stored(b *batch, res sinkers.Result, took time.Duration) {
+	w.stats.wrote(res)
+	conflicts := conflictRows(res, b.len())
+	w.flow.done(b.only(func(i int) bool { return !conflicts[i] }).items)
+	for i := range conflicts {
+		w.letter(b.slice(i, i+1), dlq.ReasonConflict, errConflict(b, i))
+	}
+	if w.cfg.OnBatch != nil {
+		w.reports = append(w.reports, BatchReport{Rows: b.rows, Result: res, Duration: took})
+	}
+}
+
+// conflictRows returns the rows that res names as conflicts, of n.
+func conflictRows(res sinkers.Result, n int) map[int]bool {
+	conflicts := make(map[int]bool, len(res.Conflicts))
+	for _, i := range res.Conflicts {
+		if i >= 0 && i < n {
+			conflicts[i] = true
+		}
+	}
+	return conflicts
+}
+
+// refused implements ruling.
+func (w *writer) refused(b *batch, err error) { w.letter(b, dlq.ReasonRefused, err) }
+
+// suspected implements ruling.
+func (w *writer) suspected(b *batch, err error, proof bool) {
+	w.flow.release(b)
+	w.suspect.add(b, err, proof, w.cfg.Retry)
+	w.convict()
+}
+
+// letter hands the held row of b over to the postman.
+func (w *writer) letter(b *batch, reason string, err error) {
+	w.flow.release(b)
+	w.post.send(&letter{
+		item: b.items[0], tenant: b.rows[0].Tenant, reason: reason, stage: stageWrite, err: err,
+		attempts: max(b.tries, 1), failedAt: b.failedAt,
+	})
+}
