@@ -80,7 +80,7 @@ func (e *Event) AppendBinary(dst []byte) ([]byte, Truncated, error) {
 		e.Tenant, e.Action.s, e.Actor.Type, e.Actor.ID, e.Actor.Name, e.kind(), e.Entity.ID,
 		e.Request.IP, e.Request.UserAgent, e.Request.ID, e.Request.Traceparent,
 	}
-	size := binaryHeader + len(e.New.raw) + len(e.Old.raw) + len(e.Metadata.raw) + len(e.Extra.raw)
+	size := 0
 	cut := e.Truncated & truncatedAll
 	for i, s := range texts {
 		if len(s) > MaxText {
@@ -89,16 +89,17 @@ func (e *Event) AppendBinary(dst []byte) ([]byte, Truncated, error) {
 		}
 		size += len(texts[i])
 	}
-	dst = slices.Grow(dst, min(size, MaxBinary))[:at+binaryHeader]
-	head := dst[at : at+binaryHeader]
+	dst = slices.Grow(dst, binaryHeader+size)[:at+binaryHeader+size]
+	head := dst[at : at+binaryHeader : at+binaryHeader]
 	clear(head)
 	head[0] = binaryVersion
 	head[offOutcome] = byte(e.Outcome)
 	us := int64(noTime)
 	binary.LittleEndian.PutUint64(head[offTime:], uint64(us))
+	rest := dst[at+binaryHeader:]
 	for i, s := range texts {
 		binary.LittleEndian.PutUint16(head[offTextLens+2*i:], uint16(len(s)))
-		dst = append(dst, s...)
+		rest = rest[copy(rest, s):]
 	}
 	dst, cut, err := e.appendValues(dst, at, cut)
 	dst[at+offTruncated] = byte(cut)
@@ -116,11 +117,15 @@ func cutText(s string) string {
 
 // appendValues appends the four values to the event that begins at dst[at].
 func (e *Event) appendValues(dst []byte, at int, cut Truncated) ([]byte, Truncated, error) {
-	w := valueWriter{at: at, from: len(dst), dst: dst, cut: cut}
+	if len(e.New.raw)+len(e.Old.raw)+len(e.Metadata.raw) <= MaxPayload && len(e.Extra.raw) <= MaxPayload &&
+		e.New.v == nil && e.Old.v == nil && e.Metadata.v == nil && e.Extra.v == nil {
+		return e.appendRaw(dst, at), cut, nil
+	}
+	w := valueWriter{from: len(dst), dst: dst, cut: cut}
 	w.add(0, &e.New, TruncatedNew)
 	w.add(1, &e.Old, TruncatedOld)
 	w.add(2, &e.Metadata, TruncatedMetadata)
-	if len(w.dst)-w.from > MaxPayload {
+	if w.end(3) > w.from+MaxPayload {
 		w.fit()
 	}
 	w.add(3, &e.Extra, TruncatedExtra)
@@ -130,38 +135,45 @@ func (e *Event) appendValues(dst []byte, at int, cut Truncated) ([]byte, Truncat
 	return w.dst, w.cut, w.err
 }
 
+// appendRaw is appendValues where every value is raw and fits.
+func (e *Event) appendRaw(dst []byte, at int) []byte {
+	dst = slices.Grow(dst, len(e.New.raw)+len(e.Old.raw)+len(e.Metadata.raw)+len(e.Extra.raw))
+	lens := dst[at+offValueLens:]
+	for i, v := range [binaryValues][]byte{e.New.raw, e.Old.raw, e.Metadata.raw, e.Extra.raw} {
+		binary.LittleEndian.PutUint32(lens[4*i:], uint32(len(v)))
+		dst = append(dst, v...)
+	}
+	return dst
+}
+
 var valueNames = [binaryValues]string{"new", "old", "metadata", "extra"}
 
 type valueWriter struct {
-	at, from int
-	dst      []byte
-	lens     [binaryValues]int
-	cut      Truncated
-	err      error
+	dst  []byte
+	from int // where the values begin
+	lens [binaryValues]int
+	cut  Truncated
+	err  error
 }
 
 // add appends value i, unless it can't be encoded or is too large by itself.
 func (w *valueWriter) add(i int, v *Value, bit Truncated) {
-	n := len(v.raw)
+	from, n := len(w.dst), len(v.raw)
 	if v.v != nil {
 		var err error
-		from := len(w.dst)
 		if w.dst, err = appendGo(w.dst, v.v); err != nil {
 			w.leaveOut(bit, fmt.Errorf("%s: %w", valueNames[i], err))
 			return
 		}
 		n = len(w.dst) - from
 	}
-	switch {
-	case n > MaxPayload:
-		w.dst = w.dst[:w.end(i)]
+	if n > MaxPayload {
+		w.dst = w.dst[:from]
 		w.leaveOut(bit, fmt.Errorf("%s: %d bytes; left out, the most is %d", valueNames[i], n, MaxPayload))
-	case v.v == nil:
-		w.dst = append(w.dst, v.raw...)
-		w.lens[i] = n
-	default:
-		w.lens[i] = n
+		return
 	}
+	w.dst = append(w.dst, v.raw...) // none beside a Go value
+	w.lens[i] = n
 }
 
 // end is where the values before value i end.

@@ -1,6 +1,7 @@
 package firetrail
 
 import (
+	"math/bits"
 	"time"
 	"unicode/utf8"
 )
@@ -10,12 +11,8 @@ import (
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	from := 0
-	for i := 0; i < len(s); {
+	for i := plainLen(s); i < len(s); i += plainLen(s[i:]) {
 		c := s[i]
-		if plain[c] {
-			i++
-			continue
-		}
 		if c >= utf8.RuneSelf {
 			if r, n := utf8.DecodeRuneInString(s[i:]); r != utf8.RuneError || n > 1 {
 				i += n
@@ -31,13 +28,25 @@ func appendString(dst []byte, s string) []byte {
 	return append(append(dst, s[from:]...), '"')
 }
 
-// plain holds the ASCII bytes that a JSON string may simply hold.
-var plain = func() (t [256]bool) {
-	for c := 0x20; c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\'
+// plainLen returns how many bytes at the start of s are ASCII that a JSON string may simply hold. Eight at a
+// time.
+func plainLen(s string) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		b := s[i : i+8]
+		x := uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		if m := specialMask(x) | x&highBits; m != 0 {
+			return i + bits.TrailingZeros64(m)>>3
+		}
 	}
-	return t
-}()
+	for ; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			break
+		}
+	}
+	return i
+}
 
 func appendEscape(dst []byte, c byte) []byte {
 	switch c {
@@ -59,14 +68,20 @@ func appendTime(dst []byte, t time.Time) []byte {
 	t = t.UTC()
 	year, month, day := t.Date()
 	hour, minute, second := t.Clock()
-	dst = appendDigits(dst, uint64(year), 4)
-	dst = appendDigits(append(dst, '-'), uint64(month), 2)
-	dst = appendDigits(append(dst, '-'), uint64(day), 2)
-	dst = appendDigits(append(dst, 'T'), uint64(hour), 2)
-	dst = appendDigits(append(dst, ':'), uint64(minute), 2)
-	dst = appendDigits(append(dst, ':'), uint64(second), 2)
-	dst = appendDigits(append(dst, '.'), uint64(t.Nanosecond())/1000, 6)
-	return append(dst, 'Z')
+	us := t.Nanosecond() / 1000
+	two := func(n int) (byte, byte) { return byte('0' + n/10), byte('0' + n%10) }
+	b := [...]byte{26: 'Z', 4: '-', 7: '-', 10: 'T', 13: ':', 16: ':', 19: '.'}
+	b[0], b[1] = two(year / 100)
+	b[2], b[3] = two(year % 100)
+	b[5], b[6] = two(int(month))
+	b[8], b[9] = two(day)
+	b[11], b[12] = two(hour)
+	b[14], b[15] = two(minute)
+	b[17], b[18] = two(second)
+	b[20], b[21] = two(us / 10000)
+	b[22], b[23] = two(us / 100 % 100)
+	b[24], b[25] = two(us % 100)
+	return append(dst, b[:]...)
 }
 
 // appendDigits appends the last width digits of v, with zeros in front.
@@ -103,15 +118,11 @@ func parseOwnTime(s string) (time.Time, bool) {
 			return time.Time{}, false
 		}
 	}
-	num := func(from, to int) (n int) {
-		for _, c := range []byte(s[from:to]) {
-			n = n*10 + int(c-'0')
-		}
-		return n
-	}
-	t := time.Date(num(0, 4), time.Month(num(5, 7)), num(8, 10),
-		num(11, 13), num(14, 16), num(17, 19), num(20, 26)*1000, time.UTC)
+	two := func(i int) int { return int(s[i])*10 + int(s[i+1]) - '0'*11 }
+	month, day, hour, minute, second := two(5), two(8), two(11), two(14), two(17)
+	us := two(20)*10000 + two(22)*100 + two(24)
+	t := time.Date(two(0)*100+two(2), time.Month(month), day, hour, minute, second, us*1000, time.UTC)
 	// time.Date makes 1 March of 30 February; RFC 3339 has no such day.
-	return t, t.Month() == time.Month(num(5, 7)) && t.Day() == num(8, 10) &&
-		num(11, 13) < 24 && num(14, 16) < 60 && num(17, 19) < 60
+	_, m, d := t.Date()
+	return t, int(m) == month && d == day && hour < 24 && minute < 60 && second < 60
 }

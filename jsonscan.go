@@ -30,6 +30,13 @@ func (s *scanner) fail(what string) error {
 
 // peek skips white space and returns the next byte, 0 at the end (NUL is nowhere valid between tokens).
 func (s *scanner) peek() byte {
+	if s.i < len(s.b) && s.b[s.i] > ' ' {
+		return s.b[s.i] // nearly always, and small enough to be inlined
+	}
+	return s.peekSpace()
+}
+
+func (s *scanner) peekSpace() byte {
 	for s.i < len(s.b) {
 		switch c := s.b[s.i]; c {
 		case ' ', '\t', '\n', '\r':
