@@ -53,3 +53,17 @@ func IsPermanent(err error) bool {
 	var b *BatchError
 	return errors.As(err, &b) || errors.As(err, new(permanentError))
 }
+
+// SchemaError is the error of opening a database whose schema isn't the one this program knows.
+type SchemaError struct {
+	Have int // the database's version
+	Know int // the newest that this program knows
+}
+
+// Error implements error.
+func (e *SchemaError) Error() string {
+	if e.Have > e.Know {
+		return fmt.Sprintf("has schema version %d, and this program knows up to %d; use a newer firetrail", e.Have, e.Know)
+	}
+	return fmt.Sprintf("has schema version %d, and this program reads %d; let a worker of this version migrate it first", e.Have, e.Know)
+}

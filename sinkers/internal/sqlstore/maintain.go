@@ -1,0 +1,60 @@
+package sqlstore
+
+import (
+	"time"
+
+	"github.com/firetrail/firetrail/sinkers"
+)
+
+// PruneChunk is how many events one statement of [Prune] deletes at the most: few enough that a
+// write waits for milliseconds, not for the whole of it.
+const PruneChunk = 1000
+
+// Prune returns the statement that deletes the oldest events from before a time, at most [PruneChunk] of
+// them: it is run until it deletes none.
+func Prune(before time.Time) Statement {
+	s := olderThan(before)
+	s.SQL = "DELETE FROM audit_events WHERE rowid IN (SELECT rowid" + s.SQL + " ORDER BY id LIMIT ?3)"
+	s.Args = append(s.Args, PruneChunk)
+	return s
+}
+
+// CountPrune returns the statement that counts what [Prune] would delete.
+func CountPrune(before time.Time) Statement {
+	s := olderThan(before)
+	s.SQL = "SELECT count(*)" + s.SQL
+	return s
+}
+
+func olderThan(before time.Time) Statement {
+	_, to := sinkers.Query{To: before}.TimeRange()
+	_, high := idBounds(0, to)
+	return Statement{
+		" FROM audit_events INDEXED BY " + byID + " WHERE id < ?1 AND created_at < ?2", []any{high, to},
+	}
+}
+
+// The statements of a probe: a row of ?1 bytes in a table kept for it, and the removal of it and of what an
+// earlier one left.
+const (
+	InsertProbe = "INSERT INTO audit_probes (body) VALUES (zeroblob(?1))"
+	DeleteProbe = "DELETE FROM audit_probes"
+	// MaxProbe is the largest probe, in bytes.
+	MaxProbe = 64 << 20
+)
+
+// Position reads a row of [SelectPositions], with a function such as sql.Rows.Scan.
+func Position(tenant string, scan func(dest ...any) error) (sinkers.Position, error) {
+	var (
+		id           []byte
+		seq, created int64
+		p            = sinkers.Position{Tenant: tenant}
+	)
+	if err := scan(&p.Source, &seq, &id, &created); err != nil {
+		return p, err
+	}
+	p.Seq, p.Time = uint64(seq), time.UnixMicro(created).UTC()
+	var err error
+	p.ID, err = eventID(id)
+	return p, err
+}

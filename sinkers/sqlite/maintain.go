@@ -1,0 +1,143 @@
+package sqlite
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
+)
+
+// Prune implements sinkers.Pruner, with a short transaction for each thousand events, so that writes get
+// their turn in between. When it fails, what was deleted until then is returned with the error.
+func (s *Sink) Prune(ctx context.Context, before time.Time, dryRun bool) (n int64, err error) {
+	begin := s.beginWrite
+	if dryRun {
+		begin = s.begin
+	}
+	ctx, end, err := begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
+	if before.IsZero() {
+		return 0, nil
+	}
+	if dryRun {
+		count := sqlstore.CountPrune(before)
+		err := s.readers.QueryRowContext(ctx, count.SQL, count.Args...).Scan(&n)
+		return n, s.fail(ctx, "prune", err)
+	}
+	statement := sqlstore.Prune(before)
+	for {
+		res, err := s.writer.ExecContext(ctx, statement.SQL, statement.Args...)
+		if err != nil {
+			return n, s.fail(ctx, "prune", err)
+		}
+		deleted, err := res.RowsAffected()
+		if err != nil {
+			return n, s.fail(ctx, "prune", err)
+		}
+		n += deleted
+		if deleted < sqlstore.PruneChunk {
+			return n, nil
+		}
+	}
+}
+
+// Tenants implements sinkers.TenantLister.
+func (s *Sink) Tenants(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		ctx, end, err := s.begin(ctx)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		defer end()
+		tenants, err := s.tenants(ctx)
+		for _, t := range tenants {
+			if !yield(t, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield("", s.fail(ctx, "tenants", err))
+		}
+	}
+}
+
+func (s *Sink) tenants(ctx context.Context) (tenants []string, err error) {
+	rows, err := s.readers.QueryContext(ctx, sqlstore.SelectTenants)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var t string
+		if err := rows.Scan(&t); err != nil {
+			return tenants, err
+		}
+		tenants = append(tenants, t)
+	}
+	return tenants, rows.Err()
+}
+
+// Scan implements sinkers.Scanner. Each tenant is read in a state of its own; while one is, SQLite's
+// write-ahead log can't be emptied and grows with what is written.
+func (s *Sink) Scan(ctx context.Context, scan sinkers.Scan) iter.Seq2[sinkers.Position, error] {
+	return func(yield func(sinkers.Position, error) bool) {
+		ctx, end, err := s.begin(ctx)
+		if err != nil {
+			yield(sinkers.Position{}, err)
+			return
+		}
+		defer end()
+		tenants := []string{scan.Tenant}
+		if scan.AllTenants {
+			tenants, err = s.tenants(ctx)
+		}
+		for i := 0; err == nil && i < len(tenants); i++ {
+			var more bool
+			if more, err = s.scanTenant(ctx, tenants[i], yield); err == nil && !more {
+				return
+			}
+		}
+		if err != nil {
+			yield(sinkers.Position{}, s.fail(ctx, "scan", err))
+		}
+	}
+}
+
+// scanTenant returns whether the caller wants more.
+func (s *Sink) scanTenant(ctx context.Context, tenant string, yield func(sinkers.Position, error) bool) (bool, error) {
+	rows, err := s.readers.QueryContext(ctx, sqlstore.SelectPositions, tenant)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		p, err := sqlstore.Position(tenant, rows.Scan)
+		if err != nil {
+			return false, err
+		}
+		if !yield(p, nil) {
+			return false, nil
+		}
+	}
+	return true, rows.Err()
+}
+
+// Probe implements sinkers.Prober.
+func (s *Sink) Probe(ctx context.Context, size int) error {
+	ctx, end, err := s.beginWrite(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	_, err = s.writer.ExecContext(ctx, sqlstore.InsertProbe, min(max(size, 1), sqlstore.MaxProbe))
+	if err == nil {
+		_, err = s.writer.ExecContext(ctx, sqlstore.DeleteProbe)
+	}
+	return s.fail(ctx, "probe", err)
+}
