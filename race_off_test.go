@@ -1,0 +1,5 @@
+//go:build !race
+
+package firetrail
+
+const raceEnabled = false
