@@ -22,7 +22,7 @@ func TestKcat(t *testing.T) {
 
 func TestSharedIsOne(t *testing.T) {
 	require.Same(t, SharedKafka(t), SharedKafka(t))
-	require.True(t, Real)
+	require.True(t, Real, "the tag chooses the real one")
 }
 
 // A broker killed with -9 comes back with what it had acknowledged; one that is paused does not answer.

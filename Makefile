@@ -1,0 +1,47 @@
+# What a contributor runs. `make check` before every commit; CONTRIBUTING.md says more.
+
+FUZZTIME ?= 10s
+BENCH    ?= .
+COUNT    ?= 1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: check
+check: lint race ## what a commit must pass: lint, and the tests with the race detector
+
+.PHONY: test
+test: ## the tests, against brokers in the process
+	go test ./...
+
+.PHONY: race
+race: ## the tests with the race detector
+	go test -race ./...
+
+.PHONY: integration
+integration: ## the tests against a real Apache Kafka (needs Java 17, Maven, kcat)
+	tools/integration
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	tools/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## the benchmarks that match BENCH, COUNT times; compare two with benchstat (tools/tool)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
+
+.PHONY: lint
+lint: ## go vet, golangci-lint and the formatting
+	go vet ./...
+	"$$(tools/tool golangci-lint)" run ./...
+
+.PHONY: fmt
+fmt: ## format the code
+	"$$(tools/tool golangci-lint)" fmt ./...
+
+.PHONY: demo
+demo: ## a producer, a broker and a worker in one process, on real events
+	go run ./cmd/producer-demo
