@@ -30,12 +30,10 @@ func (r *Row) Validate() error {
 }
 
 func (r *Row) validTexts() bool {
-	for _, t := range r.texts() {
-		if !utf8.ValidString(t.text) {
-			return false
-		}
-	}
-	return true
+	return utf8.ValidString(r.Actor.Type) && utf8.ValidString(r.Actor.ID) && utf8.ValidString(r.Actor.Name) &&
+		utf8.ValidString(r.Entity.Type) && utf8.ValidString(r.Entity.ID) &&
+		utf8.ValidString(r.Request.IP) && utf8.ValidString(r.Request.UserAgent) &&
+		utf8.ValidString(r.Request.ID) && utf8.ValidString(r.Request.Traceparent) && utf8.ValidString(r.Source)
 }
 
 type namedText struct{ field, text string }

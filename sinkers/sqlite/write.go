@@ -48,6 +48,7 @@ type write struct {
 	tx   *sql.Tx
 	rows []sinkers.Row
 	args []any
+	box  sqlstore.Args
 
 	stored    int
 	conflicts []int
@@ -70,13 +71,33 @@ func (w *write) run(ctx context.Context) error {
 	return nil
 }
 
-// byTenant returns the rows' indexes grouped by tenant, otherwise in order.
+// byTenant returns the rows' indexes grouped by tenant, each group in order: a counting sort, since a
+// comparing one took 2 % of a write.
 func byTenant(rows []sinkers.Row) []int {
-	order := make([]int, len(rows))
-	for i := range order {
-		order[i] = i
+	group := make([]int, len(rows)) // of each row
+	numbers := map[string]int{}
+	var starts []int // of each group: first its size
+	for i := range rows {
+		if i > 0 && rows[i].Tenant == rows[i-1].Tenant {
+			group[i] = group[i-1]
+		} else if n, ok := numbers[rows[i].Tenant]; ok {
+			group[i] = n
+		} else {
+			group[i] = len(starts)
+			numbers[rows[i].Tenant] = group[i]
+			starts = append(starts, 0)
+		}
+		starts[group[i]]++
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(rows[a].Tenant, rows[b].Tenant) })
+	next := 0
+	for g, size := range starts {
+		starts[g], next = next, next+size
+	}
+	order := make([]int, len(rows))
+	for i, g := range group {
+		order[starts[g]] = i
+		starts[g]++
+	}
 	return order
 }
 
@@ -85,7 +106,7 @@ func (w *write) chunk(indexes []int) error {
 	w.args = w.args[:0]
 	for _, i := range indexes {
 		var err error
-		if w.args, err = sqlstore.AppendArgs(w.args, &w.rows[i]); err != nil {
+		if w.args, err = w.box.Append(w.args, &w.rows[i]); err != nil {
 			w.bad = append(w.bad, sinkers.RowError{Index: i, Err: err})
 		}
 	}

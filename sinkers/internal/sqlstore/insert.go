@@ -1,11 +1,13 @@
 package sqlstore
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
@@ -36,61 +38,75 @@ const SelectHash = "SELECT hash FROM audit_events WHERE tenant_id = ?1 AND id = 
 // 1,000,000,000 a row.
 const MaxRow = 900_000_000
 
-// AppendArgs appends the parameters of r in [Insert] to args. The id and the hash alias r. An error says what makes r
-// unfit to be stored.
-func AppendArgs(args []any, r *sinkers.Row) ([]any, error) {
+// Args turns rows into parameters of [Insert]. The zero value is ready; it must not be used concurrently.
+// Boxing a string takes an allocation, so what the row before had is taken again: grouped by tenant, rows
+// have much in common.
+type Args struct {
+	last [Columns]string
+	box  [Columns]any
+}
+
+// Append appends the parameters of r to args. Some alias r: they are good until r changes. An error
+// says what makes r unfit to be stored.
+func (a *Args) Append(args []any, r *sinkers.Row) ([]any, error) {
 	if err := r.Validate(); err != nil {
 		return args, err
 	}
-	n := len(args)
-	args = append(args,
-		r.Tenant, r.ID[:], r.Time.UnixMicro(), r.Action.String(),
-		text(r.Actor.Type), text(r.Actor.ID), text(r.Actor.Name), text(r.Entity.Type), text(r.Entity.ID),
-		nil, nil, nil, r.Outcome.String(),
-		text(r.Request.IP), text(r.Request.UserAgent), text(r.Request.ID), text(r.Request.Traceparent),
-		r.Source, int64(r.Seq), micros(r.Recorded), int64(r.Truncated), nil, r.Hash[:])
-	size := 0
-	for _, v := range [...]struct {
-		at    int
-		field string
-		value *firetrail.Value
-	}{{9, "old", &r.Old}, {10, "new", &r.New}, {11, "metadata", &r.Metadata}, {21, "extra", &r.Extra}} {
-		if v.value.IsZero() {
-			continue
-		}
-		s, err := jsonText(*v.value)
-		if err != nil {
-			return args[:n], fmt.Errorf("%s: %w", v.field, err)
-		}
-		size += len(s)
-		args[n+v.at] = s
+	oldv, err1 := jsonText("old", r.Old)
+	newv, err2 := jsonText("new", r.New)
+	meta, err3 := jsonText("metadata", r.Metadata)
+	extra, err4 := jsonText("extra", r.Extra)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return args, err
 	}
-	if size > MaxRow {
-		return args[:n], fmt.Errorf("values: %d bytes; the most is %d", size, MaxRow)
+	if n := len(oldv) + len(newv) + len(meta) + len(extra); n > MaxRow {
+		return args, fmt.Errorf("values: %d bytes; the most is %d", n, MaxRow)
 	}
-	return args, nil
+	return append(args,
+		a.text(0, r.Tenant), r.ID[:], r.Time.UnixMicro(), a.text(3, r.Action.String()),
+		a.null(4, r.Actor.Type), a.null(5, r.Actor.ID), a.null(6, r.Actor.Name),
+		a.null(7, r.Entity.Type), a.null(8, r.Entity.ID),
+		null(oldv), null(newv), null(meta), a.text(12, r.Outcome.String()),
+		a.null(13, r.Request.IP), a.null(14, r.Request.UserAgent), null(r.Request.ID), null(r.Request.Traceparent),
+		a.text(17, r.Source), int64(r.Seq), micros(r.Recorded), int64(r.Truncated), null(extra), r.Hash[:]), nil
 }
 
-func jsonText(v firetrail.Value) (string, error) {
-	b := v.Bytes()
-	if b == nil { // a Go value: never in a row of the worker's
-		var err error
-		if b, err = v.AppendJSON(nil); err != nil {
-			return "", err
-		}
+func (a *Args) text(column int, s string) any {
+	if a.box[column] == nil || a.last[column] != s {
+		a.last[column], a.box[column] = s, s
 	}
-	if !utf8.Valid(b) {
-		return "", fmt.Errorf("%.80q is not valid UTF-8", b)
-	}
-	return string(b), nil
+	return a.box[column]
 }
 
-// text is a nullable column's parameter: nothing is NULL, which also keeps it out of partial indexes.
-func text(s string) any {
+// null is the parameter of a nullable column: nothing is NULL, which also keeps it out of partial indexes.
+func (a *Args) null(column int, s string) any {
+	if s == "" {
+		return nil
+	}
+	return a.text(column, s)
+}
+
+func null(s string) any {
 	if s == "" {
 		return nil
 	}
 	return s
+}
+
+// jsonText returns the value as text. It shares the value's memory, which nobody changes while it is
+// being written and which the driver copies.
+func jsonText(field string, v firetrail.Value) (string, error) {
+	b := v.Bytes()
+	if b == nil { // a Go value: never in a row of the worker's
+		var err error
+		if b, err = v.AppendJSON(nil); err != nil {
+			return "", fmt.Errorf("%s: %w", field, err)
+		}
+	}
+	if !utf8.Valid(b) {
+		return "", fmt.Errorf("%s: %.80q is not valid UTF-8", field, b)
+	}
+	return unsafe.String(unsafe.SliceData(b), len(b)), nil
 }
 
 func micros(t time.Time) any {
