@@ -2,7 +2,6 @@ package firetrail
 
 import (
 	"encoding/json"
-	"errors"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -159,12 +158,4 @@ func FuzzParseName(f *testing.F) {
 		// It needs no escape in JSON and in a header.
 		require.Equal(t, `"`+s+`"`, string(appendString(nil, s)))
 	})
-}
-
-func TestDecodeErrorIsTyped(t *testing.T) {
-	_, err := DecodeCloudEvent(Message{})
-	var typed *DecodeError
-	require.ErrorAs(t, err, &typed)
-	require.Equal(t, "value", typed.Field)
-	require.NotNil(t, errors.Unwrap(err))
 }
