@@ -63,7 +63,10 @@ func (n Name) Noun() string {
 
 // Action is an action name tied to the type of the values it changes. Declare actions once, as
 // package variables, with [NewAction].
-type Action[V any] struct{ name Name }
+type Action[V any] struct {
+	_    [0]*V // takes no room; without it Action[A] could be converted to Action[B]
+	name Name
+}
 
 // NewAction returns the action called name, whose old and new values are of type V. It panics
 // when name is not a valid name (see [ParseName]), so that a bad one is found when the program
@@ -73,7 +76,7 @@ func NewAction[V any](name string) Action[V] {
 	if err != nil {
 		panic("firetrail.NewAction: " + err.Error())
 	}
-	return Action[V]{n}
+	return Action[V]{name: n}
 }
 
 // Name returns the action's name.
