@@ -121,3 +121,9 @@ func (c *Config) validate(disk bool) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Check reports what is wrong with a log's config, without touching the disk.
+func Check(cfg Config) error {
+	cfg = cfg.withDefaults(true)
+	return cfg.validate(true)
+}

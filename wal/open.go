@@ -311,3 +311,23 @@ func (l *Log) makeRing() error {
 	}
 	return nil
 }
+
+// HasRecords reports whether the directory may hold records that were not released: it is a look at the files
+// from outside, without the lock, for whoever looks for logs that nobody has open.
+func HasRecords(dir string) bool {
+	fsys := OSFS()
+	names, err := fsys.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	m, _, err := readMark(fsys, filepath.Join(dir, markName))
+	if err != nil || !slices.Contains(names, markName) {
+		return slices.Contains(names, ringName)
+	}
+	if m.released < m.synced {
+		return true
+	}
+	l := &Log{cfg: Config{Dir: dir, FS: fsys}.withDefaults(true)}
+	frames, err := l.ringFrames(m.id)
+	return err != nil || len(frames) > 0 && frames[len(frames)-1].seq > m.released
+}

@@ -1,0 +1,132 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firetrail/firetrail/kafkaclient"
+	"github.com/firetrail/firetrail/wal"
+)
+
+// Flush waits until every event fired before it is at the broker, or a letter; it returns ctx's error when that
+// ends first. A nil Producer has nothing to flush.
+func (p *Producer) Flush(ctx context.Context) error {
+	if p == nil {
+		return nil
+	}
+	for _, o := range p.logs.all() {
+		select {
+		case <-o.shipper.window.flushed(o.log.Stats().Next - 1):
+		case <-ctx.Done():
+			return fmt.Errorf("producer: flushing: %w", ctx.Err())
+		case <-p.closed:
+			return fmt.Errorf("producer: flushing: %w", wal.ErrClosed)
+		}
+	}
+	return nil
+}
+
+// Ready reports whether events go all the way now: the log protects them, a broker answers, and the topic is
+// there. It is for a readiness probe or a start that wants to know; Fire does not depend on it. The error says
+// what to do. A nil Producer is ready.
+func (p *Producer) Ready(ctx context.Context) error {
+	if p == nil {
+		return nil
+	}
+	if p.cfg.Mode == Durable {
+		if err := p.protects(); err != nil {
+			return err
+		}
+	}
+	if err := kafkaclient.Check(ctx, p.client); err != nil {
+		return err
+	}
+	req := kmsg.NewPtrMetadataRequest()
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = kmsg.StringPtr(p.cfg.Topic)
+	req.Topics = []kmsg.MetadataRequestTopic{topic}
+	resp, err := req.RequestWith(ctx, p.client)
+	if err != nil {
+		return fmt.Errorf("producer: topic %s: %w", p.cfg.Topic, err)
+	}
+	for _, t := range resp.Topics {
+		switch err := kerr.ErrorForCode(t.ErrorCode); {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			return fmt.Errorf("producer: topic %s is not there; make it with: sink-worker topics create --topic %s: %w", p.cfg.Topic, p.cfg.Topic, err)
+		case err != nil:
+			return fmt.Errorf("producer: topic %s: %w", p.cfg.Topic, err)
+		}
+	}
+	return nil
+}
+
+// Close stops taking events, ships what it can until ctx is about to end, syncs the log and closes everything. In
+// the mode Durable what is left is shipped at the next start. In the mode Volatile it is dropped, counted, and
+// said so in the error. It is idempotent: later calls wait for the first, as long as their ctx lasts. A nil
+// Producer is closed.
+func (p *Producer) Close(ctx context.Context) error {
+	if p == nil {
+		return nil
+	}
+	go p.closing.Do(func() {
+		p.closeError = p.close(ctx)
+		close(p.closed)
+	})
+	select {
+	case <-p.closed:
+		return p.closeError
+	case <-ctx.Done():
+	}
+	select { // what ended at the same moment has ended
+	case <-p.closed:
+		return p.closeError
+	default:
+		return fmt.Errorf("producer: closing: %w", ctx.Err())
+	}
+}
+
+func (p *Producer) close(ctx context.Context) error {
+	p.mu.Lock()
+	p.stopped = true
+	p.mu.Unlock()
+	p.drain(ctx)
+	errs := []error{p.letters.close(ctx)}
+	p.cancel()
+	p.client.Close() // what is in flight comes back
+	p.wg.Wait()
+	for _, o := range p.logs.all() {
+		if o.slot < 0 {
+			s := o.log.Stats()
+			if n := s.Next - 1 - s.Released; n > 0 {
+				p.drops.add(DropUnsent, n)
+				errs = append(errs, fmt.Errorf("producer: %d events were in memory only and are lost", n))
+			}
+		}
+		errs = append(errs, o.log.Close(ctx))
+	}
+	p.drops.tell(&p.cfg)
+	return errors.Join(errs...)
+}
+
+// drain waits until everything is shipped, but leaves a part of the time until ctx's end for the rest of
+// closing.
+func (p *Producer) drain(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-min(left/4, time.Second)))
+		defer cancel()
+	}
+	for _, o := range p.logs.all() {
+		select {
+		case <-o.shipper.window.flushed(o.log.Stats().Next - 1):
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,26 @@
+// Package producer takes audit events from a service and gets them to Kafka without ever standing in the
+// service's way.
+//
+//	p, err := producer.New(producer.Config{
+//		Kafka:     kafkaclient.Config{Brokers: []string{"localhost:9092"}},
+//		Dir:       "/var/lib/myservice/audit",
+//		Namespace: "myservice",
+//	})
+//	…
+//	defer p.Close(ctx)
+//	p.Fire(ctx, CourseCreated.Event(firetrail.Input[Course]{Entity: firetrail.Entity{ID: c.ID}, New: &c}))
+//
+// [Producer.Fire] returns nothing, never blocks on a disk, a network or a lock held across either, and never
+// panics, whatever it is given; a nil *Producer is the off switch. It encodes the event, gives it its time,
+// id and sequence, and appends it to a write-ahead log (package wal), which is the queue: on disk in the mode
+// Durable, so that a kill -9 after Fire returned loses nothing, in memory in the mode Volatile. A goroutine for
+// each log ships from it to Kafka, in order, and moves the log's mark as the broker acknowledges. The
+// broker away, at the start or for hours, only makes the log longer.
+//
+// What can't be sent, because it is no event or the broker refuses it, becomes a dead letter in files
+// (package dlq); what the log has no room for goes to such files too, and is sent from there. What can't be kept
+// anywhere is counted by reason in [Stats], logged, and told to Config.OnDrop: nothing is lost in silence.
+//
+// [Producer.Emit] is the fail-closed form: it waits until the event is on the disk, or at the broker, and says
+// if it isn't.
+package producer

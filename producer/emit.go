@@ -1,0 +1,113 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/wal"
+)
+
+// Ack says what Emit waits for.
+type Ack uint8
+
+// What Emit can wait for.
+const (
+	OnDisk   Ack = iota // the event is on the disk: a power cut doesn't lose it
+	OnBroker            // all in-sync replicas of the broker have it
+)
+
+// The errors of Emit.
+var (
+	// ErrNotDurable: the producer can't keep what was asked for (its mode is Volatile, its log is degraded, or
+	// it is closed), and the event was not taken.
+	ErrNotDurable = errors.New("producer: not durable")
+	// ErrPending: the wait ended first. The event was taken and is still on its way.
+	ErrPending = errors.New("producer: still on its way")
+	// ErrRefused: the event can't be sent. It is a dead letter.
+	ErrRefused = errors.New("producer: refused")
+)
+
+// Emit is Fire for what must not happen unrecorded: it returns nil only when the event is where ack says. Other
+// errors than ErrNotDurable, ErrPending and ErrRefused, all of which may be wrapped with a reason, are
+// those of an event that is not valid, too large, or for which there is no room: it was not taken. A value
+// that can't be encoded is such an error here. A nil Producer returns ErrNotDurable.
+func (p *Producer) Emit(ctx context.Context, e firetrail.Event, ack Ack) error {
+	if p == nil {
+		return ErrNotDurable
+	}
+	e.FillFrom(ctx)
+	if err := e.Validate(); err != nil {
+		return fmt.Errorf("producer: the event was not taken: %w", err)
+	}
+	if ack == OnDisk {
+		if err := p.protects(); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("producer: the event was not taken: %w", err)
+	}
+	b := buffers.Get().(*[]byte)
+	defer p.recycle(b)
+	at, err := p.take(&e, b, true)
+	switch {
+	case errors.Is(err, wal.ErrClosed):
+		return fmt.Errorf("%w: closed", ErrNotDurable)
+	case err != nil:
+		return fmt.Errorf("producer: the event was not taken: %w", err)
+	}
+	p.fired.Add(1)
+	if at.log == nil {
+		return fmt.Errorf("%w: the log is full; the event waits among the dead letters", ErrPending)
+	}
+	if ack == OnDisk {
+		if err := at.log.Sync(ctx); err != nil {
+			return fmt.Errorf("%w: %w", ErrPending, err)
+		}
+		return nil
+	}
+	return p.awaitBroker(ctx, at)
+}
+
+// protects reports why an event can't be put on the disk now.
+func (p *Producer) protects() error {
+	if p.cfg.Mode == Volatile {
+		return fmt.Errorf("%w: the mode is volatile", ErrNotDurable)
+	}
+	p.mu.Lock()
+	log, standIn := p.log, p.standIn
+	p.mu.Unlock()
+	s := log.Stats().StateChange
+	if standIn {
+		s = p.logs.openFailure()
+	}
+	switch s.State {
+	case wal.Degraded:
+		return fmt.Errorf("%w: %w", ErrNotDurable, s.Reason)
+	case wal.Closed:
+		return fmt.Errorf("%w: closed", ErrNotDurable)
+	}
+	return nil
+}
+
+func (p *Producer) awaitBroker(ctx context.Context, at place) error {
+	o := p.logs.of(at.log)
+	if o == nil {
+		return nil // drained and closed meanwhile
+	}
+	told := make(chan error, 1)
+	if !o.shipper.window.await(at.seq, told) {
+		return nil
+	}
+	select {
+	case err := <-told:
+		return err
+	case <-ctx.Done():
+		o.shipper.window.forget(at.seq)
+		return fmt.Errorf("%w: %w", ErrPending, ctx.Err())
+	case <-p.closed:
+		return fmt.Errorf("%w: the producer was closed", ErrPending)
+	}
+}

@@ -1,0 +1,204 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/kafkaclient"
+	"github.com/firetrail/firetrail/wal"
+)
+
+// letters keeps what can't be shipped from the log: poison, for people to look at, and what the log had no
+// room for, to be sent from files. All of its methods are fine on nil and on letters without a directory.
+type letters struct {
+	p       *Producer
+	dir     *dlq.Dir
+	waiting *wal.Log      // what the log had no room for, until it is in a file
+	stop    chan struct{} // ends moveWaiting's tries
+	moved   chan struct{} // closed when moveWaiting has ended
+	count   atomic.Uint64
+	closing sync.Once
+}
+
+const (
+	// maxWaiting bounds, in bytes, what waits in memory to be written to a file.
+	maxWaiting = 16 << 20
+	// letterBatch is how many letters one call to the directory gets: each costs two syncs or more.
+	letterBatch = 1000
+	// deliverTimeout bounds one delivery of waiting letters.
+	deliverTimeout = 30 * time.Second
+)
+
+func newLetters(p *Producer) (*letters, error) {
+	l := &letters{p: p, stop: make(chan struct{}), moved: make(chan struct{})}
+	if p.cfg.Dir == "" {
+		close(l.moved)
+		return l, nil
+	}
+	dir, err := dlq.OpenDir(dlq.DirConfig{
+		Path:         filepath.Join(p.cfg.Dir, p.cfg.Namespace, "dlq"),
+		MaxBytes:     p.cfg.LetterMaxBytes,
+		ScanInterval: p.cfg.LetterInterval,
+		Logger:       p.cfg.Logger,
+	})
+	if err != nil {
+		close(l.moved)
+		// Fire works all the same, as it does when the log can't be opened: there are no letters.
+		p.cfg.Logger.Error("producer: the directory of dead letters can't be opened; what would go there is dropped and counted", "error", err)
+		return l, nil
+	}
+	l.dir = dir
+	if l.waiting, err = wal.OpenMemory(wal.Config{MaxBytes: maxWaiting, MaxRecord: p.cfg.WAL.MaxRecord}); err != nil {
+		return l, errors.Join(err, dir.Close())
+	}
+	p.wg.Go(l.moveWaiting)
+	p.wg.Go(func() {
+		if err := dir.Run(p.ctx, l.deliver); err != nil && p.ctx.Err() == nil {
+			p.cfg.Logger.Error("producer: letters are no longer tried again", "error", err)
+		}
+	})
+	return l, nil
+}
+
+// overflow takes an event, in its binary form, that the log has no room for. It reports false where it has none
+// either. It is called under the producer's lock, and never waits.
+func (l *letters) overflow(enc []byte) bool {
+	if l.dir == nil || l.p.cfg.OnFull != FullLetters {
+		return false
+	}
+	if _, _, err := l.waiting.Append(recordEvent, enc); err != nil {
+		return false
+	}
+	l.count.Add(1)
+	return true
+}
+
+// moveWaiting writes what overflowed to files, in order.
+func (l *letters) moveWaiting() {
+	defer close(l.moved)
+	r := l.waiting.NewReader()
+	defer func() { _ = r.Close() }()
+	backoff := minBackoff
+	var records []wal.Record
+	for {
+		var err error
+		if records, err = r.Read(context.Background(), records[:0], letterBatch); err != nil {
+			return // closed, and what could be saved is
+		}
+		batch := make([]dlq.Letter, 0, len(records))
+		for _, rec := range records {
+			batch = append(batch, l.p.letter(rec.Payload, dlq.ReasonOverflow, nil))
+		}
+		last := records[len(records)-1].Seq
+		if err := l.dir.Put(context.Background(), dlq.Waiting, batch); err != nil {
+			l.p.cfg.Logger.Error("producer: overflowing events can't be written to files; they stay in memory while there is room", "error", err)
+			r.Seek(records[0].Seq)
+			select {
+			case <-l.stop:
+				return
+			case <-time.After(backoff):
+			}
+			backoff = min(2*backoff, maxBackoff)
+			continue
+		}
+		backoff = minBackoff
+		l.waiting.Release(last)
+	}
+}
+
+// bury keeps a letter that is not to be tried again. Without a directory it is dropped, and counted.
+func (l *letters) bury(ctx context.Context, letter dlq.Letter) error {
+	if l.dir == nil {
+		l.p.drops.add(DropRefused, 1)
+		l.p.cfg.Logger.Error("producer: an event was refused, and there is no directory for letters", "id", letter.ID, "error", letter.Error)
+		return nil
+	}
+	letter.Attempts = 1
+	if err := l.dir.Put(ctx, dlq.Dead, []dlq.Letter{letter}); err != nil {
+		return err
+	}
+	l.count.Add(1)
+	l.p.cfg.Logger.Warn("producer: an event became a dead letter", "id", letter.ID, "reason", letter.Reason, "error", letter.Error)
+	return nil
+}
+
+// deliver sends waiting letters to Kafka, in order.
+func (l *letters) deliver(ctx context.Context, batch []dlq.Letter) []dlq.Outcome {
+	ctx, cancel := context.WithTimeout(ctx, deliverTimeout)
+	defer cancel()
+	out := make([]dlq.Outcome, len(batch))
+	if kafkaclient.Check(ctx, l.p.client) != nil {
+		cancel() // nothing is handed to a client that can't send it: it would keep it, and get it again
+	}
+	for i := range batch {
+		if ctx.Err() != nil {
+			out[i] = dlq.Away
+			continue
+		}
+		out[i] = l.send(ctx, &batch[i])
+	}
+	return out
+}
+
+// send sends one letter alone, so that one the broker refuses fails nothing else.
+func (l *letters) send(ctx context.Context, letter *dlq.Letter) dlq.Outcome {
+	rec := &kgo.Record{Topic: letter.Topic, Key: letter.Key, Value: letter.Value}
+	for _, h := range letter.Headers {
+		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	told := make(chan error, 1)
+	l.p.client.Produce(context.Background(), rec, func(_ *kgo.Record, err error) { told <- err })
+	select {
+	case err := <-told:
+		switch {
+		case err == nil:
+			return dlq.Delivered
+		case refused(err):
+			letter.Reason, letter.Error = dlq.ReasonUnsendable, err.Error()
+			return dlq.Refused
+		}
+		return dlq.Away
+	case <-ctx.Done():
+		return dlq.Away // it may arrive all the same; the sink knows it by its id
+	}
+}
+
+func (l *letters) stats() (count uint64, dir dlq.DirStats) {
+	if l.dir == nil {
+		return l.count.Load(), dir
+	}
+	return l.count.Load(), l.dir.Stats()
+}
+
+// close saves what waits in memory, as far as ctx allows, and counts what it couldn't as dropped.
+func (l *letters) close(ctx context.Context) error {
+	if l == nil || l.dir == nil {
+		return nil
+	}
+	var err error
+	l.closing.Do(func() {
+		for !l.waiting.Drained() && ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Millisecond):
+			}
+		}
+		close(l.stop)
+		err = l.waiting.Close(ctx)
+		select {
+		case <-l.moved:
+		case <-ctx.Done():
+		}
+		s := l.waiting.Stats()
+		l.p.drops.add(DropFull, s.Next-1-s.Released)
+		err = errors.Join(err, l.dir.Close())
+	})
+	return err
+}

@@ -1,0 +1,465 @@
+package producer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/kafkaclient"
+	"github.com/firetrail/firetrail/wal"
+)
+
+var both = []Mode{Durable, Volatile}
+
+func TestFireShipsInOrder(t *testing.T) {
+	for _, mode := range both {
+		t.Run(mode.String(), func(t *testing.T) {
+			c := cluster(t)
+			cfg := small(t, c)
+			cfg.Mode = mode
+			var acknowledged []firetrail.ID
+			cfg.OnAcknowledged = func(id firetrail.ID, recovered bool) {
+				acknowledged = append(acknowledged, id)
+				require.False(t, recovered)
+			}
+			p := start(t, cfg)
+			ctx := firetrail.WithContext(context.Background(), firetrail.Context{Actor: firetrail.Actor{Type: "user", ID: "u-1"}})
+			const n = 3000
+			for i := range n {
+				p.Fire(ctx, event(fmt.Sprint("tenant-", i%7), i))
+			}
+			flush(t, p)
+			s := p.Stats()
+			require.EqualValues(t, n, s.Fired)
+			require.EqualValues(t, n, s.Shipped)
+			require.Zero(t, s.Backlog)
+			require.Zero(t, s.DroppedEvents())
+			require.Zero(t, s.Unprotected)
+			require.NoError(t, shut(p, 10*time.Second))
+			require.Len(t, acknowledged, n)
+
+			events := consume(t, c.ListenAddrs(), DefaultTopic)
+			require.Len(t, events, n)
+			require.Len(t, distinct(events), n)
+			seqs, last := map[string]uint64{}, map[string]firetrail.ID{}
+			for _, e := range events {
+				seqs[e.Tenant]++
+				require.Equal(t, seqs[e.Tenant], e.Seq, "a sequence without a hole")
+				require.Positive(t, e.ID.Compare(last[e.Tenant]), "id order is the order of Fire")
+				last[e.Tenant] = e.ID
+				require.Equal(t, events[0].Source, e.Source)
+				require.Equal(t, "u-1", e.Actor.ID)
+				require.False(t, e.Recorded.IsZero())
+			}
+		})
+	}
+}
+
+func TestNilProducerIsTheOffSwitch(t *testing.T) {
+	var p *Producer
+	p.Fire(context.Background(), event("a", 1))
+	require.ErrorIs(t, p.Emit(context.Background(), event("a", 1), OnDisk), ErrNotDurable)
+	require.NoError(t, p.Flush(context.Background()))
+	require.NoError(t, p.Ready(context.Background()))
+	require.NoError(t, p.Close(context.Background()))
+	require.Zero(t, p.Stats().Fired)
+}
+
+type panics struct{}
+
+func (panics) MarshalJSON() ([]byte, error) { panic("no") }
+
+type badContext struct{ context.Context }
+
+func (badContext) Value(any) any { panic("no") }
+
+func TestFireTakesAnything(t *testing.T) {
+	c := cluster(t)
+	cfg := small(t, c)
+	p := start(t, cfg)
+	type node struct{ Next *node }
+	cycle := &node{}
+	cycle.Next = cycle
+	name := created.Name()
+	unencodable := []any{cycle, make(chan int), math.NaN(), func() {}, panics{}, map[string]any{"x": make(chan int)}}
+	for _, v := range unencodable {
+		p.Fire(context.Background(), firetrail.Event{Action: name, New: firetrail.JSON(v)})
+	}
+	p.Fire(nil, event("nil context", 1)) //nolint:staticcheck // on purpose
+	p.Fire(badContext{context.Background()}, event("bad context", 1))
+	p.Fire(context.Background(), firetrail.Event{Action: name, Metadata: firetrail.JSON(strings.Repeat("x", 10<<20))})
+	p.Fire(context.Background(), firetrail.Event{Action: name, Actor: firetrail.Actor{ID: strings.Repeat("é", 5000), Name: "\xff\xfe"}})
+	bad := []firetrail.Event{
+		{},
+		{Action: name, Tenant: "\xff"},
+		{Action: name, Tenant: strings.Repeat("x", 1<<20)},
+		{Action: name, Outcome: 77},
+		{Action: name, ID: firetrail.ID{1, 2, 3}},
+		{Action: name, Time: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)},
+		{Action: name, New: firetrail.Raw([]byte(`{"not json`))},
+	}
+	for _, e := range bad {
+		p.Fire(context.Background(), e)
+	}
+	flush(t, p)
+	s := p.Stats()
+	require.EqualValues(t, map[DropReason]uint64{DropPanic: 1}, s.Dropped)
+	require.EqualValues(t, len(bad), s.Letters)
+	require.EqualValues(t, len(unencodable)+3, s.Shipped)
+	require.EqualValues(t, s.Fired, s.Shipped+s.Letters+s.DroppedEvents(), "each event is somewhere")
+	require.NoError(t, shut(p, 10*time.Second))
+	require.Len(t, consume(t, c.ListenAddrs(), DefaultTopic), len(unencodable)+3)
+	found := readLetters(t, cfg)
+	require.Len(t, found[dlq.Dead], len(bad))
+	for _, l := range found[dlq.Dead] {
+		require.NotEmpty(t, l.Value)
+		require.NotEmpty(t, l.Error)
+		require.Equal(t, dlq.ReasonInvalid, l.Reason)
+	}
+}
+
+func TestBrokerAwayAtStart(t *testing.T) {
+	for _, mode := range both {
+		t.Run(mode.String(), func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			port := l.Addr().(*net.TCPAddr).Port
+			require.NoError(t, l.Close())
+			cfg := small(t, cluster(t))
+			cfg.Mode = mode
+			cfg.Kafka.Brokers = []string{fmt.Sprint("127.0.0.1:", port)}
+			p := start(t, cfg)
+			for i := range 500 {
+				p.Fire(context.Background(), event("a", i))
+			}
+			require.Error(t, p.Ready(within(t, time.Second)))
+			require.ErrorIs(t, p.Flush(within(t, 50*time.Millisecond)), context.DeadlineExceeded)
+			require.EqualValues(t, 500, p.Stats().Backlog)
+			c := cluster(t, kfake.Ports(port))
+			flush(t, p)
+			require.NoError(t, p.Ready(within(t, 10*time.Second)))
+			require.EqualValues(t, 500, p.Stats().Shipped)
+			require.Len(t, distinct(consume(t, c.ListenAddrs(), DefaultTopic)), 500)
+		})
+	}
+}
+
+func TestWhatIsLeftIsShippedAtTheNextStart(t *testing.T) {
+	c := cluster(t)
+	cfg := small(t, c)
+	away := cfg
+	away.Kafka.Brokers = []string{"127.0.0.1:1"}
+	p := start(t, away)
+	const n = 700
+	for i := range n {
+		p.Fire(context.Background(), event("a", i))
+	}
+	require.NoError(t, shut(p, 200*time.Millisecond))
+	p.Fire(context.Background(), event("a", n))
+	require.EqualValues(t, map[DropReason]uint64{DropClosed: 1}, p.Stats().Dropped)
+
+	var recovered int
+	cfg.OnAcknowledged = func(_ firetrail.ID, r bool) {
+		if r {
+			recovered++
+		}
+	}
+	p = start(t, cfg)
+	p.Fire(context.Background(), event("a", n+1))
+	flush(t, p)
+	s := p.Stats()
+	require.EqualValues(t, n, s.Recovered)
+	require.EqualValues(t, n, s.Reshipped)
+	require.EqualValues(t, 1, s.Shipped)
+	require.NoError(t, shut(p, 10*time.Second))
+	require.Equal(t, n, recovered)
+	events := consume(t, c.ListenAddrs(), DefaultTopic)
+	require.Len(t, events, n+1)
+	for i, e := range events[:n] {
+		require.EqualValues(t, i+1, e.Seq)
+	}
+	require.NotEqual(t, events[0].Source, events[n].Source, "a run has a source of its own")
+}
+
+func TestSlots(t *testing.T) {
+	c := cluster(t)
+	cfg := small(t, c)
+	away := cfg
+	away.Kafka.Brokers = []string{"127.0.0.1:1"}
+	first, second := start(t, away), start(t, away)
+	first.Fire(context.Background(), event("a", 1))
+	second.Fire(context.Background(), event("a", 2))
+	for _, slot := range []string{"0", "1"} {
+		require.DirExists(t, filepath.Join(cfg.Dir, cfg.Namespace, slot))
+	}
+	require.NoError(t, shut(first, 100*time.Millisecond))
+	require.NoError(t, shut(second, 100*time.Millisecond))
+	p := start(t, cfg) // takes slot 0 and adopts slot 1
+	require.Eventually(t, func() bool { return p.Stats().Reshipped == 2 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(p.logs.all()) == 1 }, 10*time.Second, time.Millisecond, "an adopted log is closed once drained")
+	require.NoError(t, shut(p, 10*time.Second))
+	require.Len(t, distinct(consume(t, c.ListenAddrs(), DefaultTopic)), 2)
+}
+
+func TestLogThatCannotBeOpened(t *testing.T) {
+	c := cluster(t)
+	cfg := small(t, c)
+	blocked := filepath.Join(cfg.Dir, cfg.Namespace)
+	require.NoError(t, os.WriteFile(blocked, nil, 0o600)) // a file where the directory should be
+	var mu sync.Mutex
+	var states []wal.State
+	cfg.OnState = func(s wal.StateChange) { mu.Lock(); states = append(states, s.State); mu.Unlock() }
+	p := start(t, cfg)
+	for i := range 100 {
+		p.Fire(context.Background(), event("a", i))
+	}
+	require.Equal(t, wal.Degraded, p.Stats().State.State)
+	require.Error(t, p.Stats().State.Reason)
+	require.ErrorIs(t, p.Emit(within(t, time.Second), event("a", 1), OnDisk), ErrNotDurable)
+	require.EqualValues(t, 100, p.Stats().Unprotected)
+	flush(t, p)
+	require.NoError(t, os.Remove(blocked))
+	require.Eventually(t, func() bool { return p.Stats().State.State == wal.Healthy }, 10*time.Second, time.Millisecond)
+	for i := range 100 {
+		p.Fire(context.Background(), event("a", 100+i))
+	}
+	require.NoError(t, p.Emit(within(t, 10*time.Second), event("a", 200), OnDisk))
+	flush(t, p)
+	require.EqualValues(t, 100, p.Stats().Unprotected)
+	require.NoError(t, shut(p, 10*time.Second))
+	events := consume(t, c.ListenAddrs(), DefaultTopic)
+	require.Len(t, events, 201)
+	for i, e := range events {
+		require.EqualValues(t, i+1, e.Seq, "in order")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, []wal.State{wal.Degraded, wal.Healthy}, states)
+}
+
+func TestOneRefusedAmongManyGood(t *testing.T) {
+	c := cluster(t)
+	cfg := small(t, c)
+	refuseLarge(c, 20_000)
+	p := start(t, cfg)
+	const n = 2000
+	for i := range n {
+		e := event("a", i)
+		if i == n/2 {
+			e.Metadata = firetrail.JSON(incompressible(30_000))
+		}
+		p.Fire(context.Background(), e)
+	}
+	flush(t, p)
+	s := p.Stats()
+	require.EqualValues(t, n-1, s.Shipped)
+	require.EqualValues(t, 1, s.Letters)
+	require.NoError(t, shut(p, 10*time.Second))
+	events := consume(t, c.ListenAddrs(), DefaultTopic)
+	require.Len(t, distinct(events), n-1)
+	var last uint64
+	for _, e := range events {
+		require.Greater(t, e.Seq, last, "order is kept around the letter")
+		last = e.Seq
+	}
+	found := readLetters(t, cfg)
+	require.Len(t, found[dlq.Dead], 1)
+	require.Equal(t, dlq.ReasonUnsendable, found[dlq.Dead][0].Reason)
+	require.Contains(t, found[dlq.Dead][0].Error, "MESSAGE_TOO_LARGE")
+}
+
+func incompressible(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return b
+}
+
+// refuseLarge has the broker refuse batches over a size, as one does whose max.message.bytes is below the
+// client's.
+func refuseLarge(c *kfake.Cluster, most int) {
+	c.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := kreq.(*kmsg.ProduceRequest)
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		large := false
+		for _, topic := range req.Topics {
+			rt := kmsg.NewProduceResponseTopic()
+			rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
+			for _, part := range topic.Partitions {
+				rp := kmsg.NewProduceResponseTopicPartition()
+				rp.Partition = part.Partition
+				if len(part.Records) > most {
+					large = true
+				}
+				rp.ErrorCode = kerr.MessageTooLarge.Code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, large
+	})
+}
+
+func TestFullLogGoesToFilesAndOn(t *testing.T) {
+	c := cluster(t)
+	cfg := small(t, c)
+	cfg.MaxEvents = 100
+	away := cfg
+	away.Kafka.Brokers = []string{"127.0.0.1:1"}
+	p := start(t, away)
+	const n = 1000
+	for i := range n {
+		p.Fire(context.Background(), event("a", i))
+	}
+	s := p.Stats()
+	require.EqualValues(t, 100, s.Backlog)
+	require.EqualValues(t, n-100, s.Letters)
+	require.EqualValues(t, n-100, s.Unprotected)
+	require.Zero(t, s.DroppedEvents())
+	require.NoError(t, shut(p, 500*time.Millisecond))
+	p = start(t, cfg)
+	require.Eventually(t, func() bool { return p.Stats().Dir.Delivered == n-100 }, 20*time.Second, time.Millisecond)
+	flush(t, p)
+	require.NoError(t, shut(p, 10*time.Second))
+	require.Len(t, distinct(consume(t, c.ListenAddrs(), DefaultTopic)), n)
+	require.Empty(t, readLetters(t, cfg))
+}
+
+func TestVolatileDropsAreCountedExactly(t *testing.T) {
+	c := cluster(t)
+	cfg := small(t, c)
+	cfg.Mode, cfg.Dir, cfg.Namespace = Volatile, "", ""
+	cfg.MaxEvents = 300
+	cfg.Kafka.Brokers = []string{"127.0.0.1:1"}
+	var told dropped
+	cfg.OnDrop = told.add
+	p := start(t, cfg)
+	for i := range 1000 {
+		p.Fire(context.Background(), event("a", i))
+	}
+	require.Equal(t, map[DropReason]uint64{DropFull: 700}, p.Stats().Dropped)
+	require.ErrorContains(t, shut(p, 100*time.Millisecond), "300 events")
+	require.Equal(t, map[DropReason]uint64{DropFull: 700, DropUnsent: 300}, p.Stats().Dropped)
+	require.Equal(t, p.Stats().Dropped, told.n)
+}
+
+func TestEmit(t *testing.T) {
+	c := cluster(t)
+	p := start(t, small(t, c))
+	ctx := within(t, 10*time.Second)
+	require.NoError(t, p.Emit(ctx, event("a", 1), OnDisk))
+	require.NoError(t, p.Emit(ctx, event("a", 2), OnBroker))
+	require.GreaterOrEqual(t, p.Stats().Shipped, uint64(1))
+	require.ErrorContains(t, p.Emit(ctx, firetrail.Event{}, OnDisk), "action")
+	require.ErrorContains(t, p.Emit(ctx, firetrail.Event{Action: created.Name(), New: firetrail.JSON(make(chan int))}, OnDisk), "new")
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	require.ErrorIs(t, p.Emit(ended, event("a", 3), OnBroker), context.Canceled)
+	require.EqualValues(t, 2, p.Stats().Fired, "what was not taken is not counted")
+	require.NoError(t, shut(p, 10*time.Second))
+	require.ErrorIs(t, p.Emit(ctx, event("a", 3), OnBroker), ErrNotDurable)
+
+	cfg := small(t, c)
+	cfg.Kafka.Brokers = []string{"127.0.0.1:1"}
+	p = start(t, cfg)
+	require.NoError(t, p.Emit(ctx, event("a", 1), OnDisk))
+	err := p.Emit(within(t, 50*time.Millisecond), event("a", 2), OnBroker)
+	require.ErrorIs(t, err, ErrPending)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.EqualValues(t, 2, p.Stats().Backlog)
+
+	cfg = small(t, c)
+	cfg.Mode = Volatile
+	p = start(t, cfg)
+	require.ErrorIs(t, p.Emit(ctx, event("a", 1), OnDisk), ErrNotDurable)
+	require.NoError(t, p.Emit(ctx, event("a", 1), OnBroker))
+}
+
+func TestEmitOfARefusedEvent(t *testing.T) {
+	c := cluster(t)
+	refuseLarge(c, 20_000)
+	p := start(t, small(t, c))
+	e := event("a", 1)
+	e.Metadata = firetrail.JSON(incompressible(30_000))
+	require.ErrorIs(t, p.Emit(within(t, 10*time.Second), e, OnBroker), ErrRefused)
+	require.EqualValues(t, 1, p.Stats().Letters)
+}
+
+func TestTopicMissingThenMade(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	p := start(t, small(t, c))
+	for i := range 50 {
+		p.Fire(context.Background(), event("a", i))
+	}
+	require.ErrorContains(t, p.Ready(within(t, 5*time.Second)), "sink-worker topics create")
+	admin, err := newClient(&Config{Kafka: p.cfg.Kafka})
+	require.NoError(t, err)
+	defer admin.Close()
+	_, err = kafkaclient.EnsureTopics(within(t, 10*time.Second), admin, []kafkaclient.TopicSpec{{Name: DefaultTopic, Partitions: 1, ReplicationFactor: 1}})
+	require.NoError(t, err)
+	flush(t, p)
+	require.EqualValues(t, 50, p.Stats().Shipped)
+	require.Zero(t, p.Stats().Letters, "an outage makes no letters")
+}
+
+func TestConcurrentFire(t *testing.T) {
+	c := cluster(t)
+	p := start(t, small(t, c))
+	var wg sync.WaitGroup
+	const workers, each = 8, 2000
+	for w := range workers {
+		wg.Go(func() {
+			for i := range each {
+				p.Fire(context.Background(), event(fmt.Sprint(w), i))
+			}
+		})
+	}
+	wg.Wait()
+	flush(t, p)
+	s := p.Stats()
+	require.EqualValues(t, workers*each, s.Shipped+s.Letters)
+	require.NoError(t, shut(p, 10*time.Second))
+	require.Len(t, distinct(consume(t, c.ListenAddrs(), DefaultTopic)), workers*each)
+}
+
+func TestCloseIsIdempotentAndBounded(t *testing.T) {
+	cfg := small(t, cluster(t))
+	cfg.Kafka.Brokers = []string{"127.0.0.1:1"}
+	p := start(t, cfg)
+	p.Fire(context.Background(), event("a", 1))
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := p.Close(ended)
+	require.True(t, err == nil || errors.Is(err, context.Canceled))
+	require.NoError(t, shut(p, time.Second))
+	require.NoError(t, shut(p, time.Second))
+}
+
+func TestConfigErrorsComeTogether(t *testing.T) {
+	_, err := New(Config{OnFull: FullDrop, Namespace: "../x", MaxEvents: -1})
+	for _, field := range []string{"Kafka", "Dir", "OnFull", "MaxEvents"} {
+		require.ErrorContains(t, err, field)
+	}
+	_, err = New(Config{Kafka: kafkaclient.Config{Brokers: []string{"b"}}, Dir: t.TempDir(), Namespace: "../x"})
+	require.ErrorContains(t, err, "Namespace")
+	_, err = New(Config{Kafka: kafkaclient.Config{Brokers: []string{"b"}}, Dir: t.TempDir(), Namespace: "x", WAL: wal.Config{RingSize: 3}})
+	require.ErrorContains(t, err, "RingSize")
+}

@@ -1,0 +1,60 @@
+package producer
+
+import (
+	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/wal"
+)
+
+// Stats is a producer's state in numbers. Counts are since New.
+type Stats struct {
+	Fired       uint64                // events given to Fire, and to Emit where it took them
+	Shipped     uint64                // events of this run that the broker has acknowledged
+	Recovered   uint64                // events of earlier runs that were found in logs
+	Reshipped   uint64                // of those, the ones the broker has acknowledged
+	Unprotected uint64                // events of this run that a kill -9 could have lost
+	Truncated   uint64                // events of which something was cut or left out
+	Letters     uint64                // events that became dead letters, or letters that wait
+	Dropped     map[DropReason]uint64 // events that were lost, by reason; reasons without any are left out
+	Backlog     uint64                // events in logs, not yet acknowledged
+	State       wal.StateChange       // of the log: Healthy, or why not and since when
+	Log         wal.Stats             // the log that events go to now
+	Dir         dlq.DirStats          // the directory of letters
+}
+
+// DroppedEvents is the sum of Dropped.
+func (s Stats) DroppedEvents() (n uint64) {
+	for _, d := range s.Dropped {
+		n += d
+	}
+	return n
+}
+
+// Stats returns the producer's state in numbers.
+func (p *Producer) Stats() Stats {
+	if p == nil {
+		return Stats{State: wal.StateChange{State: wal.Closed}}
+	}
+	s := Stats{
+		Fired: p.fired.Load(), Shipped: p.shipped.Load(), Recovered: p.recovered.Load(), Reshipped: p.reshipped.Load(),
+		Unprotected: p.unprotected.Load(), Truncated: p.truncated.Load(), Dropped: map[DropReason]uint64{},
+	}
+	for i := range p.drops.counts {
+		if n := p.drops.counts[i].Load(); n > 0 {
+			s.Dropped[DropReason(i)] = n
+		}
+	}
+	p.mu.Lock()
+	log, standIn := p.log, p.standIn
+	p.mu.Unlock()
+	s.Log = log.Stats()
+	s.State = s.Log.StateChange
+	if standIn {
+		s.State = p.logs.openFailure()
+	}
+	for _, l := range p.logs.all() {
+		ls := l.log.Stats()
+		s.Backlog += ls.Next - 1 - ls.Released
+	}
+	s.Letters, s.Dir = p.letters.stats()
+	return s
+}
