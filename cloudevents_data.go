@@ -1,5 +1,9 @@
 package firetrail
 
+import "errors"
+
+var errTwice = errors.New("given twice")
+
 // The members of data that an event has a field for.
 const (
 	dataActor = iota
@@ -32,6 +36,25 @@ func dataIndex(name string) int {
 		return dataTruncated
 	}
 	return -1
+}
+
+// data reads data, which is called name.
+func (d *decoder) data(name string) error {
+	if name == "data" && d.peek() == '{' {
+		return d.dataObject()
+	}
+	v, err := d.value()
+	if err != nil {
+		return decodeError(name, err)
+	}
+	if string(v) == "null" {
+		return nil
+	}
+	if name == wrappedBase64 && v[0] != '"' {
+		return decodeErrorf(name, "not a string")
+	}
+	d.x.data.add(name, v)
+	return nil
 }
 
 // dataObject reads data that is an object.
