@@ -28,7 +28,7 @@ import (
 func BenchmarkWrite(b *testing.B) {
 	const size = 10_000
 	dir := b.TempDir()
-	sink, bare := benchSink(b, filepath.Join(dir, "sink.db")), benchSink(b, filepath.Join(dir, "bare.db"))
+	sink, bare := openAt(b, filepath.Join(dir, "sink.db")), openAt(b, filepath.Join(dir, "bare.db"))
 	source := newRealRows(b)
 	var sinkTime, bareTime time.Duration
 	for b.Loop() {
@@ -58,13 +58,6 @@ func BenchmarkWrite(b *testing.B) {
 	b.ReportMetric(written/bareTime.Seconds(), "bare-rows/s")
 	b.ReportMetric(bareTime.Seconds()/sinkTime.Seconds(), "sink/bare")
 	b.ReportMetric(0, "ns/op")
-}
-
-func benchSink(tb testing.TB, path string) *Sink {
-	s, err := Open(tb.Context(), Config{Path: path})
-	require.NoError(tb, err)
-	tb.Cleanup(func() { require.NoError(tb, s.Close()) })
-	return s
 }
 
 func encodeChunks(tb testing.TB, rows []sinkers.Row) (chunks [][]any) {

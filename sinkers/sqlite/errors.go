@@ -29,8 +29,10 @@ func sorted(err error) error {
 	return err
 }
 
-func isData(err error) bool {
-	switch code(err) & 0xff { // the low byte is the kind, the others say more
+func isData(err error) bool { return isDataCode(code(err)) }
+
+func isDataCode(code int) bool {
+	switch code & 0xff { // the low byte is the kind, the others say more
 	case lib.SQLITE_CONSTRAINT, lib.SQLITE_MISMATCH, lib.SQLITE_TOOBIG:
 		return true
 	}

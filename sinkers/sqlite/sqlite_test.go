@@ -5,19 +5,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/firetrail/firetrail/sinkers"
 	"github.com/firetrail/firetrail/sinkers/sinkertest"
 	"github.com/firetrail/firetrail/sinkers/sqlite"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func open(t *testing.T) sinkers.Sinker {
-	s, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "audit.db")})
-	require.NoError(t, err)
-	return s
+func TestConformance(t *testing.T) {
+	sinkertest.Run(t, func(t *testing.T) sinkers.Sinker {
+		s, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "audit.db")})
+		require.NoError(t, err)
+		return s
+	})
 }
-
-func TestConformance(t *testing.T) { sinkertest.Run(t, open) }

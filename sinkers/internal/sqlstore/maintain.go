@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/firetrail/firetrail/sinkers"
@@ -11,11 +12,10 @@ import (
 const PruneChunk = 1000
 
 // Prune returns the statement that deletes the oldest events from before a time, at most [PruneChunk] of
-// them: it is run until it deletes none.
+// them: it is run until it deletes fewer.
 func Prune(before time.Time) Statement {
 	s := olderThan(before)
-	s.SQL = "DELETE FROM audit_events WHERE rowid IN (SELECT rowid" + s.SQL + " ORDER BY id LIMIT ?3)"
-	s.Args = append(s.Args, PruneChunk)
+	s.SQL = fmt.Sprintf("DELETE FROM audit_events WHERE rowid IN (SELECT rowid%s ORDER BY id LIMIT %d)", s.SQL, PruneChunk)
 	return s
 }
 
@@ -29,9 +29,12 @@ func CountPrune(before time.Time) Statement {
 func olderThan(before time.Time) Statement {
 	_, to := sinkers.Query{To: before}.TimeRange()
 	_, high := idBounds(0, to)
-	return Statement{
-		" FROM audit_events INDEXED BY " + byID + " WHERE id < ?1 AND created_at < ?2", []any{high, to},
+	s := Statement{" FROM audit_events INDEXED BY " + byID + " WHERE id < ?1", []any{high}}
+	if to%1000 != 0 { // the id tells milliseconds apart; within one the rows are read
+		s.SQL += " AND created_at < ?2"
+		s.Args = append(s.Args, to)
 	}
+	return s
 }
 
 // The statements of a probe: a row of ?1 bytes in a table kept for it, and the removal of it and of what an
