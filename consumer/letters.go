@@ -59,7 +59,7 @@ type letterForm interface {
 const (
 	maxLetters     = 256
 	maxLetterBytes = 512 << 10
-	letterLimit    = 15 * time.Second // in one form
+	letterLimit    = dlq.DefaultTopicTimeout + 5*time.Second // in one form; the topic has a limit of its own
 )
 
 // postman is the goroutine that sends letters, in both forms. A letter's record is done when its topic has

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -37,6 +38,7 @@ type world struct {
 	cl      *kgo.Client // the test's own
 	sink    *sinkertest.Memory
 	seq     int
+	workers []*running
 }
 
 // inWorld runs test in a bubble with a broker that has the topics, with so many partitions.
@@ -56,6 +58,12 @@ func inWorld(t *testing.T, partitions int32, test func(w *world)) {
 		defer cluster.Close()
 		w.cl = w.client()
 		defer w.cl.Close()
+		defer func() {
+			for _, r := range w.workers { // of a test that failed
+				r.abort()
+				<-r.done
+			}
+		}()
 		test(w)
 	})
 }
@@ -184,6 +192,7 @@ func (w *world) start(change func(*Config)) *running {
 	require.NoError(w.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{Worker: worker, t: w.t, link: l, cancel: cancel, done: make(chan struct{})}
+	w.workers = append(w.workers, r)
 	go func() {
 		defer close(r.done)
 		r.err = worker.Run(ctx)
@@ -199,13 +208,12 @@ func (r *running) stop() {
 	require.NoError(r.t, r.err)
 }
 
-// kill ends the worker as SIGKILL does, as far as anybody else can tell: its connections break, and nothing is
-// written or committed any more.
-func (r *running) kill() {
+// abort begins to end the worker as SIGKILL does, as far as anybody else can tell: its connections break, and
+// nothing is written or committed any more.
+func (r *running) abort() {
 	r.link.set(true)
 	r.cfg.ShutdownTimeout = -1 // read when the context has ended
 	r.cancel()
-	<-r.done
 }
 
 // await waits in virtual time until ok.
@@ -230,6 +238,9 @@ func (w *world) awaitStored(n int) {
 func (w *world) committed(partition int32) int64 {
 	w.t.Helper()
 	o, err := w.adm().FetchOffsets(w.t.Context(), testGroup)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return -1
+	}
 	require.NoError(w.t, err)
 	if at, ok := o.Lookup(testTopic, partition); ok {
 		return at.At
@@ -242,7 +253,7 @@ func (w *world) awaitCommitted(partition int32, offset int64) {
 	w.await(fmt.Sprintf("commit of %d", offset), func() bool { return w.committed(partition) == offset })
 }
 
-// letters reads the n letters of the topic.
+// letters reads the n letters of the topic, of each the first copy.
 func (w *world) letters(n int) []*kgo.Record {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
@@ -250,8 +261,14 @@ func (w *world) letters(n int) []*kgo.Record {
 	cl := w.client(kgo.ConsumeTopics(testLetters), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	defer cl.Close()
 	var all []*kgo.Record
+	seen := map[string]bool{}
 	for len(all) < n && ctx.Err() == nil {
-		all = append(all, cl.PollFetches(ctx).Records()...)
+		for _, r := range cl.PollFetches(ctx).Records() {
+			if id := header(r, "firetrail.letter.id"); !seen[id] {
+				seen[id] = true
+				all = append(all, r)
+			}
+		}
 	}
 	require.Len(w.t, all, n)
 	return all
