@@ -449,8 +449,11 @@ func TestCloseIsIdempotentAndBounded(t *testing.T) {
 	cancel()
 	err := p.Close(ended)
 	require.True(t, err == nil || errors.Is(err, context.Canceled))
-	require.NoError(t, shut(p, time.Second))
-	require.NoError(t, shut(p, time.Second))
+	first := shut(p, 5*time.Second)
+	require.Equal(t, first, shut(p, time.Second), "the first Close's result")
+	require.Equal(t, wal.Closed, p.Stats().State.State)
+	p = start(t, cfg)
+	require.EqualValues(t, 1, p.Stats().Recovered)
 }
 
 func TestConfigErrorsComeTogether(t *testing.T) {
