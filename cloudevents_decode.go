@@ -21,8 +21,9 @@ import (
 // object becomes a member "data" there, binary data a member "data_base64". An outcome that isn't
 // one of ours is an error, as is a member given twice, since two readers could read it differently.
 //
-// The event's values are parts of m.Value where that has no white space in them; its texts are copies. Errors are
-// of type [*DecodeError].
+// The event's values are parts of m.Value where that has no white space in them. Its texts are parts of one copy
+// of m.Value: clone the one that shall outlive the event, such as a tenant that becomes a map's key. Errors
+// are of type [*DecodeError].
 func DecodeCloudEvent(m Message) (Event, error) {
 	if len(m.Value) > MaxMessage {
 		return Event{}, decodeErrorf("value", "%d bytes; the most is %d", len(m.Value), MaxMessage)

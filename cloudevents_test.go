@@ -67,10 +67,14 @@ func TestForeignEvents(t *testing.T) {
 		"ns":                {map[string]string{"time": `"2026-03-01T09:00:00.000001999Z"`}, func(t *testing.T, e Event) { require.Equal(t, foreignTime.Add(1000), e.Time) }, ""},
 		"subject":           {map[string]string{"subject": `"o-1"`}, func(t *testing.T, e Event) { require.Equal(t, Entity{"order", "o-1"}, e.Entity) }, ""},
 		"subject like ours": {map[string]string{"subject": `"order/o-1"`}, func(t *testing.T, e Event) { require.Equal(t, Entity{"order", "o-1"}, e.Entity) }, ""},
-		"subject and entity": {map[string]string{"subject": `"x"`, "data": `{"entity":{"type":"cart","id":"c"}}`},
-			func(t *testing.T, e Event) { require.Equal(t, Entity{"cart", "c"}, e.Entity) }, `{"attributes":{"foreignid":"42","foreignsubject":"x"}}`},
-		"entity without subject": {map[string]string{"data": `{"entity":{"type":"cart","id":"c"}}`},
-			func(t *testing.T, e Event) { require.Equal(t, Entity{"cart", "c"}, e.Entity) }, ""},
+		"subject and entity": {
+			map[string]string{"subject": `"x"`, "data": `{"entity":{"type":"cart","id":"c"}}`},
+			func(t *testing.T, e Event) { require.Equal(t, Entity{"cart", "c"}, e.Entity) }, `{"attributes":{"foreignid":"42","foreignsubject":"x"}}`,
+		},
+		"entity without subject": {
+			map[string]string{"data": `{"entity":{"type":"cart","id":"c"}}`},
+			func(t *testing.T, e Event) { require.Equal(t, Entity{"cart", "c"}, e.Entity) }, "",
+		},
 		"sequence text":       {map[string]string{"sequence": `"00012"`}, func(t *testing.T, e Event) { require.EqualValues(t, 12, e.Seq) }, ""},
 		"sequence number":     {map[string]string{"sequence": `12`}, func(t *testing.T, e Event) { require.EqualValues(t, 12, e.Seq) }, ""},
 		"sequence no number":  {map[string]string{"sequence": `"A7"`}, func(t *testing.T, e Event) { require.Zero(t, e.Seq) }, `{"attributes":{"foreignid":"42","foreignsequence":"A7"}}`},
@@ -89,17 +93,23 @@ func TestForeignEvents(t *testing.T) {
 			require.Equal(t, "null", string(e.Old.Bytes()))
 			require.Equal(t, `{"a":[]}`, string(e.New.Bytes()))
 		}, ""},
-		"known names, other shapes": {map[string]string{"data": `{"actor":"bob","entity":{"id":5,"type":null},"request":{"ip":"::1","tls":true},"truncated":["x"]}`},
+		"known names, other shapes": {
+			map[string]string{"data": `{"actor":"bob","entity":{"id":5,"type":null},"request":{"ip":"::1","tls":true},"truncated":["x"]}`},
 			func(t *testing.T, e Event) { require.Equal(t, "::1", e.Request.IP); require.Equal(t, Actor{}, e.Actor) },
-			`{"attributes":{"foreignid":"42"},"data":{"entity":{"foreign_id":5},"request":{"tls":true},"foreign_actor":"bob","foreign_truncated":["x"]}}`},
-		"empty shapes": {map[string]string{"data": `{"actor":null,"entity":{},"request":{"ip":""},"truncated":[],"outcome":null,"metadata":[]}`},
-			func(t *testing.T, e Event) { require.Equal(t, "[]", string(e.Metadata.Bytes())) }, ""},
+			`{"attributes":{"foreignid":"42"},"data":{"entity":{"foreign_id":5},"request":{"tls":true},"foreign_actor":"bob","foreign_truncated":["x"]}}`,
+		},
+		"empty shapes": {
+			map[string]string{"data": `{"actor":null,"entity":{},"request":{"ip":""},"truncated":[],"outcome":null,"metadata":[]}`},
+			func(t *testing.T, e Event) { require.Equal(t, "[]", string(e.Metadata.Bytes())) }, "",
+		},
 		"truncated": {map[string]string{"data": `{"truncated":["old", "text"]}`}, func(t *testing.T, e Event) { require.Equal(t, TruncatedOld|TruncatedText, e.Truncated) }, ""},
-		"escapes": {map[string]string{"data": `{"\u0061ctor":{"\u0069d":"\u00e9\ud83d\ude00\ud800\n\/"},"\u006fld":"\u0041"}`},
+		"escapes": {
+			map[string]string{"data": `{"\u0061ctor":{"\u0069d":"\u00e9\ud83d\ude00\ud800\n\/"},"\u006fld":"\u0041"}`},
 			func(t *testing.T, e Event) {
 				require.Equal(t, "é😀\uFFFD\n/", e.Actor.ID)
 				require.Equal(t, `"\u0041"`, string(e.Old.Bytes()), "values are kept as they were written")
-			}, ""},
+			}, "",
+		},
 		"outcome": {map[string]string{"data": `{"outcome":"denied"}`}, func(t *testing.T, e Event) { require.Equal(t, Denied, e.Outcome) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,19 +134,42 @@ func TestDecodeCloudEventRefuses(t *testing.T) {
 	data := func(s string) string { return more("data", s) }
 	deep := strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1)
 	for _, c := range []struct{ name, field, value string }{
-		{"empty", "value", ""}, {"no object", "value", "[]"}, {"cut", "value", foreign(nil)[:40]}, {"twice", "value", foreign(nil) + "{}"},
-		{"not UTF-8", "value", data("\"\xff\"")}, {"no version", "specversion", more("specversion", "")}, {"version", "specversion", more("specversion", `"0.3"`)},
-		{"no id", "id", more("id", "")}, {"empty id", "id", more("id", `""`)}, {"number id", "id", more("id", "7")},
+		{"empty", "value", ""},
+		{"no object", "value", "[]"},
+		{"cut", "value", foreign(nil)[:40]},
+		{"twice", "value", foreign(nil) + "{}"},
+		{"not UTF-8", "value", data("\"\xff\"")},
+		{"no version", "specversion", more("specversion", "")},
+		{"version", "specversion", more("specversion", `"0.3"`)},
+		{"no id", "id", more("id", "")},
+		{"empty id", "id", more("id", `""`)},
+		{"number id", "id", more("id", "7")},
 		{"id of another time", "id", more("id", `"`+late+`"`)},
-		{"no source", "source", more("source", "")}, {"no type", "type", more("type", "")}, {"bad type", "type", more("type", `"order"`)}, {"slash", "type", more("type", `"com.x/order.paid"`)},
-		{"bad time", "time", more("time", `"yesterday"`)}, {"30 February", "time", more("time", `"2026-02-30T09:00:00.000000Z"`)}, {"hour 24", "time", more("time", `"2026-02-03T24:00:00.000000Z"`)},
-		{"old time", "time", more("time", `"1969-12-31T23:59:59Z"`)}, {"far time", "time", more("time", `"2200-01-01T00:00:00Z"`)}, {"number time", "time", more("time", "1772355600")},
-		{"tenant of another key", "tenantid", more("tenantid", `"acme"`)}, {"tenant no text", "tenantid", more("tenantid", `{}`)},
-		{"upper case", "attribute", more("ID", `"43"`)}, {"bad name", "attribute", more("a b", `1`)}, {"empty name", "attribute", more("", `1`)},
+		{"no source", "source", more("source", "")},
+		{"no type", "type", more("type", "")},
+		{"bad type", "type", more("type", `"order"`)},
+		{"slash", "type", more("type", `"com.x/order.paid"`)},
+		{"bad time", "time", more("time", `"yesterday"`)},
+		{"30 February", "time", more("time", `"2026-02-30T09:00:00.000000Z"`)},
+		{"hour 24", "time", more("time", `"2026-02-03T24:00:00.000000Z"`)},
+		{"old time", "time", more("time", `"1969-12-31T23:59:59Z"`)},
+		{"far time", "time", more("time", `"2200-01-01T00:00:00Z"`)},
+		{"number time", "time", more("time", "1772355600")},
+		{"tenant of another key", "tenantid", more("tenantid", `"acme"`)},
+		{"tenant no text", "tenantid", more("tenantid", `{}`)},
+		{"upper case", "attribute", more("ID", `"43"`)},
+		{"bad name", "attribute", more("a b", `1`)},
+		{"empty name", "attribute", more("", `1`)},
 		{"foreignid taken", "foreignid", more("foreignid", `"x"`)},
-		{"outcome", "data.outcome", data(`{"outcome":"ok"}`)}, {"outcome number", "data.outcome", data(`{"outcome":1}`)},
-		{"base64 no text", "data_base64", more("data_base64", "7")}, {"deep", "data.old", data(`{"old":` + deep + `}`)}, {"deep data", "data", data(deep)}, {"deep attribute", "x", more("x", deep)},
-		{"bad value", "data.new", data(`{"new":tru}`)}, {"bad actor", "data.actor", data(`{"actor":{"id":"a" "b"}}`)}, {"bad text", "data.actor.id", data(`{"actor":{"id":"\x"}}`)},
+		{"outcome", "data.outcome", data(`{"outcome":"ok"}`)},
+		{"outcome number", "data.outcome", data(`{"outcome":1}`)},
+		{"base64 no text", "data_base64", more("data_base64", "7")},
+		{"deep", "data.old", data(`{"old":` + deep + `}`)},
+		{"deep data", "data", data(deep)},
+		{"deep attribute", "x", more("x", deep)},
+		{"bad value", "data.new", data(`{"new":tru}`)},
+		{"bad actor", "data.actor", data(`{"actor":{"id":"a" "b"}}`)},
+		{"bad text", "data.actor.id", data(`{"actor":{"id":"\x"}}`)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := DecodeCloudEvent(structured("", c.value))
@@ -213,11 +246,22 @@ func TestTenantAndKey(t *testing.T) {
 		want   string
 		ok     bool
 	}{
-		{nil, "", "", true}, {[]byte{}, "", "", true}, {nil, `""`, "", true}, {[]byte("acme"), "", "acme", true},
-		{[]byte("acme"), `"acme"`, "acme", true}, {[]byte("acme"), `"a\u0063me"`, "acme", true}, {[]byte("ü"), `"ü"`, "ü", true},
-		{nil, `"acme"`, "", false}, {[]byte("acme"), `"other"`, "", false}, {[]byte("acme"), `""`, "", false}, {[]byte("Acme"), `"acme"`, "", false},
+		{nil, "", "", true},
+		{[]byte{}, "", "", true},
+		{nil, `""`, "", true},
+		{[]byte("acme"), "", "acme", true},
+		{[]byte("acme"), `"acme"`, "acme", true},
+		{[]byte("acme"), `"a\u0063me"`, "acme", true},
+		{[]byte("ü"), `"ü"`, "ü", true},
+		{nil, `"acme"`, "", false},
+		{[]byte("acme"), `"other"`, "", false},
+		{[]byte("acme"), `""`, "", false},
+		{[]byte("Acme"), `"acme"`, "", false},
 		{[]byte("acme"), `null`, "", false},
-		{[]byte("a\nb"), "", "", false}, {[]byte("\xff"), "", "", false}, {[]byte("\xff"), `"\ufffd"`, "", false}, {[]byte(strings.Repeat("x", 129)), "", "", false},
+		{[]byte("a\nb"), "", "", false},
+		{[]byte("\xff"), "", "", false},
+		{[]byte("\xff"), `"\ufffd"`, "", false},
+		{[]byte(strings.Repeat("x", 129)), "", "", false},
 	} {
 		m := structured("", foreign(map[string]string{"tenantid": c.tenant}))
 		m.Key = c.key

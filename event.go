@@ -119,7 +119,8 @@ type Event struct {
 	// Truncated says what was cut or left out when the event was encoded.
 	Truncated Truncated
 	// Extra is a JSON object of the CloudEvents attributes and data members that this version does not
-	// know, so that a foreign or newer producer's fields survive; zero when there are none.
+	// know, so that a foreign or newer producer's fields survive; zero when there are none. For its
+	// form see [DecodeCloudEvent].
 	Extra Value
 }
 

@@ -87,8 +87,10 @@ func TestValidate(t *testing.T) {
 		"tenant fits":  {func(e *Event) { e.Tenant = strings.Repeat("é", 64) }, nil},
 		"1969":         {func(e *Event) { e.Time = time.Unix(-1, 0) }, []string{"time: 1969"}},
 		"2200":         {func(e *Event) { e.Time = maxTime }, []string{"time: 2200"}},
-		"all": {func(e *Event) { *e = Event{Tenant: "\n", Outcome: 3, Time: time.Unix(-1, 0), ID: ID{1}} },
-			[]string{"action: missing", "tenant: ", "outcome: 3", "time: ", "id: "}},
+		"all": {
+			func(e *Event) { *e = Event{Tenant: "\n", Outcome: 3, Time: time.Unix(-1, 0), ID: ID{1}} },
+			[]string{"action: missing", "tenant: ", "outcome: 3", "time: ", "id: "},
+		},
 	} {
 		e := ok
 		c.change(&e)

@@ -22,7 +22,8 @@ func anyText(max int) *rapid.Generator[string] {
 
 func anyValue() *rapid.Generator[Value] {
 	return rapid.SampledFrom([]Value{
-		{}, Raw([]byte("null")), Raw([]byte(`{"a":[1,2.50,-1e-7,"\ud800\u0041\/"],"a":{}}`)), Raw([]byte("[]")),
+		{},
+		Raw([]byte("null")), Raw([]byte(`{"a":[1,2.50,-1e-7,"\ud800\u0041\/"],"a":{}}`)), Raw([]byte("[]")),
 		Raw([]byte(" { \"a b\" : [ 1 , { } , \"  \\\" \" ] } \n")), Raw([]byte("\t-0.0e+5")), Raw([]byte(`"é😀"`)),
 		JSON(nil), JSON(map[string]any{"z": 1, "a": []string{"<&>", "\xff"}}), JSON(json.RawMessage(` {"k": 1 } `)),
 		JSON(struct {
@@ -50,7 +51,8 @@ func anyEvent(t *rapid.T) Event {
 		Source:  "src-" + text.Draw(t, "source"), Seq: rapid.Uint64().Draw(t, "seq"),
 		Truncated: Truncated(rapid.IntRange(0, int(truncatedAll)).Draw(t, "truncated")),
 		Extra: rapid.SampledFrom([]Value{
-			{}, Raw([]byte(`{"attributes":{"foreignid":"7", "x-y_z":[1, 2]}}`)),
+			{},
+			Raw([]byte(`{"attributes":{"foreignid":"7", "x-y_z":[1, 2]}}`)),
 			JSON(map[string]any{"data": map[string]any{"actor": map[string]any{"role": "x"}, "amount": 7}}),
 			Raw([]byte(`{"data":{"entity":{"foreign_id":5},"request":{"":null},"data":[1],"\ud83d\ude00":1}}`)),
 		}).Draw(t, "extra"),

@@ -18,7 +18,8 @@ type Value struct {
 // JSON returns v as a Value. It is encoded when the event is, by the rules of encoding/json (struct
 // tags, MarshalJSON, map keys sorted), but without its HTML escapes. A value that can't be encoded (a
 // channel, a cycle, more than 10,000 levels, NaN, a MarshalJSON that fails or panics) is left out, and
-// the event says so. A nil v is JSON null.
+// the event says so. A nil v is JSON null. Where this ends: a MarshalJSON of v's own that blocks or calls
+// itself for ever, and a map that is written to at the same time.
 func JSON(v any) Value {
 	if v == nil {
 		return Value{raw: []byte("null")}
@@ -64,16 +65,17 @@ func (v Value) Decode(into any) error {
 	return json.Unmarshal(b, into)
 }
 
-// MarshalJSON implements the interface of encoding/json: none is null, and raw bytes are checked.
+// MarshalJSON implements the interface of encoding/json, for the values of decoded events: raw bytes are checked,
+// none is null. A value made by [JSON] is an error; use [Value.AppendJSON]. (To encode it here would start
+// counting levels anew, so that a value that holds itself by way of a Value would overflow the stack.)
 func (v Value) MarshalJSON() ([]byte, error) {
-	if v.IsZero() {
+	switch {
+	case v.v != nil:
+		return nil, errors.New("value: not encoded yet; use AppendJSON")
+	case len(v.raw) == 0:
 		return []byte("null"), nil
 	}
-	b, err := v.AppendJSON(nil)
-	if err != nil {
-		return nil, err
-	}
-	return appendCompact(make([]byte, 0, len(b)), b)
+	return appendCompact(make([]byte, 0, len(v.raw)), v.raw)
 }
 
 // UnmarshalJSON implements the interface of encoding/json. It keeps a copy of b; null is a value, not
@@ -84,17 +86,17 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 }
 
 // Go values go through goccy/go-json v0.12. What decided, measured with Go 1.26 on 2 cores (a struct of
-// 316 B and a map of 265 B; appending to a slice, HTML escapes off where possible):
+// 316 B and a map of 265 B, appended to a slice; "itself" is an interface that points to itself):
 //
-//	                         struct        map          pointer to itself  100,000 deep   5,000,000 deep
-//	goccy/go-json, as here   297 ns, 0 B     717 ns, 0 B  error              error          error
-//	encoding/json          1,155 ns        2,779 ns       error              200 ms, 0.6 MB ends the program
-//	bytedance/sonic          781 ns        1,774 ns       error              error          error
-//	go-json-experiment     1,278 ns        4,535 ns       ends the program   error          error
+//	                           struct         map  itself            100,000 deep  5,000,000 deep
+//	goccy/go-json, as here     297 ns      717 ns  error             error         error
+//	bytedance/sonic            781 ns    1,774 ns  error             error         error
+//	encoding/json            1,155 ns    2,779 ns  error             200 ms        ends the program
+//	go-json-experiment v2    1,278 ns    4,535 ns  ends the program  error         error
 //
-// (encoding/json/v2 needs an experiment in Go 1.26.) goccy's output equals encoding/json's over the table
-// in value_test.go; it has no dependencies, no assembly stubs that a new Go release breaks (sonic
-// brings nine modules and a JIT), and no linkname.
+// (encoding/json/v2 needs an experiment in Go 1.26.) It allocates nothing as used here, has no dependency, no
+// linkname and no code generator, where sonic brings seven modules and a JIT; and its output is that
+// of encoding/json, as value_test.go checks. Versions before 0.12 had a data race in their cache of types.
 type goEncoder struct {
 	json *json.Encoder
 	dst  []byte
