@@ -125,7 +125,10 @@ func idBounds(from, to int64) (low, high []byte) {
 		low = idOfMilli(min(from/1000, most))
 	}
 	if to != math.MaxInt64 {
-		high = idOfMilli(min(max(to+999, 0)/1000, most))
+		high = make([]byte, 16)
+		if to > 0 {
+			high = idOfMilli(min((to-1)/1000+1, most))
+		}
 	}
 	return low, high
 }
