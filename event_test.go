@@ -137,6 +137,9 @@ func TestContext(t *testing.T) {
 	require.False(t, ok)
 
 	e := Event{Action: Name{"course.created"}}
+	inPlace := e
+	inPlace.FillFrom(ctx)
+	require.Equal(t, e.WithContext(&c), inPlace)
 	full := e.WithContext(&c)
 	require.Equal(t, Event{Action: e.Action, Tenant: "t", Actor: c.Actor, Request: c.Request, Entity: Entity{Type: "course"}}, full)
 	require.Equal(t, Event{Action: Name{"course.created"}}, e, "the event itself is not changed")
