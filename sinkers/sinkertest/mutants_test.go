@@ -1,0 +1,167 @@
+package sinkertest_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/sinkertest"
+)
+
+// mutant is a Sinker with one mistake.
+type mutant struct {
+	*sinkertest.Memory
+	write func(context.Context, *sinkertest.Memory, sinkers.Batch) (sinkers.Result, error)
+	query func(context.Context, *sinkertest.Memory, sinkers.Query) (sinkers.Page, error)
+}
+
+func (m mutant) Write(ctx context.Context, b sinkers.Batch) (sinkers.Result, error) {
+	if m.write == nil {
+		return m.Memory.Write(ctx, b)
+	}
+	return m.write(ctx, m.Memory, b)
+}
+
+func (m mutant) Query(ctx context.Context, q sinkers.Query) (sinkers.Page, error) {
+	if m.query == nil {
+		return m.Memory.Query(ctx, q)
+	}
+	return m.query(ctx, m.Memory, q)
+}
+
+// editing returns a Write that stores edited rows.
+func editing(edit func(*sinkers.Row)) func(context.Context, *sinkertest.Memory, sinkers.Batch) (sinkers.Result, error) {
+	return func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		rows := slices.Clone(b.Rows)
+		for i := range rows {
+			edit(&rows[i])
+		}
+		return m.Write(ctx, sinkers.Batch{Rows: rows})
+	}
+}
+
+// asking returns a Query that asks something else.
+func asking(edit func(*sinkers.Query)) func(context.Context, *sinkertest.Memory, sinkers.Query) (sinkers.Page, error) {
+	return func(ctx context.Context, m *sinkertest.Memory, q sinkers.Query) (sinkers.Page, error) {
+		edit(&q)
+		return m.Query(ctx, q)
+	}
+}
+
+// answering returns a Query whose answer is edited.
+func answering(edit func(*sinkers.Page)) func(context.Context, *sinkertest.Memory, sinkers.Query) (sinkers.Page, error) {
+	return func(ctx context.Context, m *sinkertest.Memory, q sinkers.Query) (sinkers.Page, error) {
+		p, err := m.Query(ctx, q)
+		edit(&p)
+		return p, err
+	}
+}
+
+// mutants by the case of the kit that finds them out.
+var mutants = map[string]mutant{
+	"Write/large": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		n := len(b.Rows) // loses the end of a large batch and says nothing
+		b.Rows = b.Rows[:min(n, 9_000)]
+		res, err := m.Write(ctx, b)
+		res.Stored += n - len(b.Rows)
+		return res, err
+	}},
+	"Write/again": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		res, err := m.Write(ctx, b) // counts duplicates as stored
+		res.Stored, res.Duplicates = res.Stored+res.Duplicates, 0
+		return res, err
+	}},
+	"Write/conflict": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		res, err := m.Write(ctx, b) // merges in silence
+		res.Duplicates, res.Conflicts = res.Duplicates+len(res.Conflicts), nil
+		return res, err
+	}},
+	"Write/conflict_in_a_batch": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		rows := slices.Clone(b.Rows) // the last stays
+		slices.Reverse(rows)
+		return m.Write(ctx, sinkers.Batch{Rows: rows})
+	}},
+	"Write/unfit_row": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (res sinkers.Result, err error) {
+		for _, r := range b.Rows { // keeps the first half of what it refuses
+			if res, err = m.Write(ctx, sinkers.Batch{Rows: []sinkers.Row{r}}); err != nil {
+				return res, err
+			}
+		}
+		return res, nil
+	}},
+	"Write/cancelled": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		return m.Write(context.WithoutCancel(ctx), b)
+	}},
+	"Write/times":                    {write: editing(func(r *sinkers.Row) { r.Recorded = r.Recorded.Truncate(time.Millisecond) })},
+	"Write/unicode":                  {write: editing(func(r *sinkers.Row) { r.Actor.Name = strings.TrimSpace(r.Actor.Name) })},
+	"Write/values":                   {write: editing(func(r *sinkers.Row) { r.New = r.Metadata })},
+	"Write/all_fields":               {write: editing(func(r *sinkers.Row) { r.Truncated = 0 })},
+	"Write/same_id,_two_tenants":     {write: editing(func(r *sinkers.Row) { r.Tenant = "all" })},
+	"Query/each_filter":              {query: asking(func(q *sinkers.Query) { q.EntityType = "" })},
+	"Query/filters_together":         {query: asking(func(q *sinkers.Query) { q.Outcome = "" })},
+	"Query/half-open_times":          {query: asking(func(q *sinkers.Query) { q.To = q.To.Truncate(time.Millisecond) })},
+	"Query/pages":                    {query: answering(func(p *sinkers.Page) { p.Next = "" })},
+	"Query/order":                    {query: answering(func(p *sinkers.Page) { slices.Reverse(p.Events) })},
+	"Query/pages_while_writing":      {query: asking(func(q *sinkers.Query) { q.Cursor = "" })},
+	"Query/invalid":                  {query: asking(func(q *sinkers.Query) { q.Limit = min(q.Limit, sinkers.MaxLimit) })},
+	"Query/page_between_equal_ids":   {query: answering(dropTenant)},
+	"Write/again_in_other_cuts":      {query: answering(func(p *sinkers.Page) { p.Events = slices.Concat(p.Events, p.Events) })},
+	"Write/bytes_that_are_not_UTF-8": {write: editing(func(r *sinkers.Row) { r.Actor.Name = strings.ToValidUTF8(r.Actor.Name, "?") })},
+	"Query/page_bytes":               {write: editing(func(r *sinkers.Row) { r.New = r.Old })},
+	"Query/cancelled": {query: func(_ context.Context, m *sinkertest.Memory, q sinkers.Query) (sinkers.Page, error) {
+		return m.Query(context.Background(), q)
+	}},
+}
+
+// dropTenant makes cursors that don't know of the tenant, as (time, id) ones do.
+func dropTenant(p *sinkers.Page) {
+	if pos, err := p.Next.Position(); err == nil && p.Next != "" {
+		last := p.Events[len(p.Events)-1]
+		last.Tenant, last.ID, last.Time = "", pos.ID, pos.Time
+		p.Next = sinkers.NewCursor(&last)
+	}
+}
+
+// TestMutant is for TestKitFindsMutants to run in a process of its own.
+func TestMutant(t *testing.T) {
+	m, ok := mutants[os.Getenv("FIRETRAIL_TEST_MUTANT")]
+	if !ok {
+		return
+	}
+	sinkertest.Run(t, func(*testing.T) sinkers.Sinker {
+		m.Memory = new(sinkertest.Memory)
+		return m
+	})
+}
+
+func TestKitFindsMutants(t *testing.T) {
+	for name := range mutants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var parts []string
+			for _, p := range strings.Split("TestMutant/"+name, "/") {
+				parts = append(parts, "^"+p+"$")
+			}
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run="+strings.Join(parts, "/"))
+			cmd.Env = append(os.Environ(), "FIRETRAIL_TEST_MUTANT="+name)
+			out, err := cmd.CombinedOutput()
+			require.Error(t, err, "the kit passed it:\n%s", out)
+			require.Contains(t, string(out), "--- FAIL: TestMutant/"+name)
+			require.NotContains(t, string(out), "panic")
+		})
+	}
+}
+
+// bare is a Sinker without companions.
+type bare struct{ sinkers.Sinker }
+
+func TestKitPassesOverCompanions(t *testing.T) {
+	sinkertest.Run(t, func(*testing.T) sinkers.Sinker { return bare{new(sinkertest.Memory)} })
+}
