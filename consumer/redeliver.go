@@ -93,8 +93,8 @@ func (r *redelivery) refused(b *batch, err error) {
 }
 
 // suspected implements ruling. The engine itself asks for many refusals until a letter is dead.
-func (r *redelivery) suspected(b *batch, err error, proof bool) {
-	if proof {
+func (r *redelivery) suspected(b *batch, err error, ev evidence) {
+	if ev != noEvidence {
 		r.refused(b, err)
 	}
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/firetrail/firetrail/sinkers"
 )
 
-// strikes is how often a row must fail by itself, with proof each time that the sink stores other things,
-// until it is poison; once is enough where the sink itself calls the error permanent.
+// strikes is how often a row must fail by itself, with other new events stored between the times, until it is
+// poison; once is enough where the sink calls the error permanent. Where nothing but probes is stored,
+// it takes as many as patience.
 const strikes = 3
 
 // suspects are rows that failed by themselves. They wait aside, so that the others go on; the mark of their
@@ -23,27 +24,27 @@ type suspects struct {
 }
 
 type suspectRow struct {
-	b       *batch // of one row
-	err     error
-	strikes int
+	b      *batch // of one row
+	err    error  // its last
+	proved int    // failures with other events stored since the one before
+	probed int    // failures with a probe stored
 }
 
-func (s *suspects) add(b *batch, err error, proof bool, r Retry) {
-	row := &suspectRow{b: b, err: err}
-	row.strike(err, proof)
-	s.rows = append(s.rows, row)
-	s.schedule(r)
-}
-
-func (r *suspectRow) strike(err error, proof bool) {
+// add takes a row that has failed again.
+func (s *suspects) add(r *suspectRow, err error, ev evidence, fresh int64) {
 	r.err = err
-	if proof {
-		r.strikes++
+	switch ev {
+	case eventsStored:
+		r.proved++
+		r.b.seen = fresh
+	case probeStored:
+		r.probed++
 	}
+	s.rows = append(s.rows, r)
 }
 
 func (r *suspectRow) guilty() bool {
-	return r.strikes >= strikes || r.strikes > 0 && sinkers.IsPermanent(r.err)
+	return r.proved >= strikes || r.proved > 0 && sinkers.IsPermanent(r.err) || r.proved+r.probed >= patience
 }
 
 func (s *suspects) isDue() bool { return !s.due.IsZero() && !time.Now().Before(s.due) }
@@ -79,11 +80,15 @@ func (w *writer) convict() {
 	w.stats.count(func(s *Stats) { s.Suspects = len(rest) })
 }
 
-// retrySuspects tries each suspect once more, by itself. It stops when the sink is away: that says nothing of
-// the rows, and the next batch will deal with it.
+// retrySuspects tries the suspects once more: together, in case the fault was not theirs, and then each by itself.
+// It stops when the sink is away: that says nothing of the rows, and the next batch will deal with it.
 func (w *writer) retrySuspects(ctx context.Context) {
 	rows := w.suspect.rows
 	w.suspect.rows = nil
+	defer w.convict()
+	if len(rows) > 1 {
+		rows = w.tryTogether(ctx, rows)
+	}
 	for i, row := range rows {
 		b := w.flow.hold(row.b)
 		if b == nil {
@@ -94,16 +99,37 @@ func (w *writer) retrySuspects(ctx context.Context) {
 			continue
 		}
 		w.flow.release(rest)
-		if probeErr := w.store.probe(ctx, rest); probeErr != nil || ctx.Err() != nil {
+		if row.b = rest; w.store.probe(ctx, rest) != nil || ctx.Err() != nil {
 			w.suspect.rows = append(w.suspect.rows, rows[i:]...)
-			break
+			return
 		}
-		if proof := w.store.proof(rest); proof {
-			row.strike(err, true)
-			rest.seen = w.store.fresh.Load()
-		}
-		row.b = rest
-		w.suspect.rows = append(w.suspect.rows, row)
+		w.suspect.add(row, err, w.store.evidence(rest), w.store.fresh.Load())
 	}
-	w.convict()
+}
+
+// tryTogether writes all suspects in one batch, and returns those for which that was not the end.
+func (w *writer) tryTogether(ctx context.Context, rows []*suspectRow) (left []*suspectRow) {
+	batches := make([]*batch, len(rows))
+	for i, row := range rows {
+		batches[i] = row.b
+	}
+	b := w.flow.hold(join(batches))
+	if b == nil {
+		return nil
+	}
+	rest, _ := w.store.attempt(ctx, b, w)
+	if rest == nil {
+		return nil
+	}
+	w.flow.release(rest)
+	still := map[item]bool{}
+	for _, it := range rest.items {
+		still[it] = true
+	}
+	for _, row := range rows {
+		if still[row.b.items[0]] {
+			left = append(left, row)
+		}
+	}
+	return left
 }

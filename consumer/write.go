@@ -11,9 +11,9 @@ import (
 	"github.com/firetrail/firetrail/sinkers"
 )
 
-// patience is how many rounds of an outage a batch waits, while the sink answers every probe and yet stores
-// nothing of it, before its rows are judged one by one all the same: about three minutes with the
-// default delays, since a table that is being altered looks just like that.
+// patience is how often rows are tried, while the sink answers every probe and yet stores nothing else, before
+// they are held to be at fault all the same: about three minutes with the default delays. A table
+// that is being altered looks just like that.
 const patience = 10
 
 // writer is the goroutine that takes batches, writes them and commits. It is the worker's ruling on rows.
@@ -77,6 +77,7 @@ func (w *writer) write(soft, hard context.Context, b *batch) {
 	backoff := w.cfg.Retry.outage()
 	for round := 0; rest != nil; round++ {
 		rest, err = w.store.isolate(hard, rest, err, w, round >= patience)
+		w.convict()
 		if rest == nil {
 			break
 		}
@@ -158,10 +159,9 @@ func conflictRows(res sinkers.Result, n int) map[int]bool {
 func (w *writer) refused(b *batch, err error) { w.letter(b, dlq.ReasonRefused, err) }
 
 // suspected implements ruling.
-func (w *writer) suspected(b *batch, err error, proof bool) {
+func (w *writer) suspected(b *batch, err error, ev evidence) {
 	w.flow.release(b)
-	w.suspect.add(b, err, proof, w.cfg.Retry)
-	w.convict()
+	w.suspect.add(&suspectRow{b: b}, err, ev, w.store.fresh.Load())
 }
 
 // letter hands the held row of b over to the postman.

@@ -1,0 +1,240 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/sinkertest"
+)
+
+// bare hides the companions of a sink, its Probe before all.
+type bare struct{ sinkers.Sinker }
+
+var errStrange = errors.New("something strange")
+
+// poison fails every batch that has one of the rows, with an error that names none.
+func poison(err error, ids map[firetrail.ID]bool) sinkertest.Hook {
+	return sinkertest.FailBatches(func(r *sinkers.Row) error {
+		if ids[r.ID] {
+			return err
+		}
+		return nil
+	})
+}
+
+func pick(events []firetrail.Event, at ...int) map[firetrail.ID]bool {
+	ids := map[firetrail.ID]bool{}
+	for _, i := range at {
+		ids[events[i].ID] = true
+	}
+	return ids
+}
+
+// Poison costs itself alone, whatever the sink says of it and wherever it is in the batch.
+func TestPoisonCostsItselfAlone(t *testing.T) {
+	for _, kind := range []struct {
+		name string
+		hook func(ids map[firetrail.ID]bool) sinkertest.Hook
+	}{
+		{"named", func(ids map[firetrail.ID]bool) sinkertest.Hook {
+			return sinkertest.FailRows(func(r *sinkers.Row) error {
+				if ids[r.ID] {
+					return errStrange
+				}
+				return nil
+			})
+		}},
+		{"permanent", func(ids map[firetrail.ID]bool) sinkertest.Hook { return poison(sinkers.Permanent(errStrange), ids) }},
+		{"not understood", func(ids map[firetrail.ID]bool) sinkertest.Hook { return poison(errStrange, ids) }},
+	} {
+		for _, probes := range []bool{true, false} {
+			for name, at := range map[string][]int{
+				"first": {0}, "last": {999}, "some": {1, 2, 3, 400, 999}, "near": {510, 511, 512, 513},
+			} {
+				t.Run(fmt.Sprintf("%s/%s/probes=%v", kind.name, name, probes), func(t *testing.T) {
+					inWorld(t, 1, func(w *world) {
+						events := w.events(1000, 0)
+						bad := pick(events, at...)
+						w.sink.OnWrite(kind.hook(bad))
+						r := w.start(func(c *Config) {
+							if !probes {
+								c.Sink = bare{w.sink}
+							}
+						})
+						w.awaitStored(1000 - len(at))
+						w.events(5, 0) // without a probe, proof comes with what is new
+						w.await("suspects to be there or judged", func() bool {
+							s := r.Stats()
+							return s.Letters[dlq.ReasonRefused] == int64(len(at)) || s.Suspects > 0
+						})
+						for range 5 {
+							w.events(5, 0)
+							time.Sleep(10 * time.Second)
+						}
+						w.awaitCommitted(0, 1030)
+						for _, l := range w.letters(len(at)) {
+							require.Contains(t, header(l, "__connect.errors.exception.message"), "strange")
+							require.Equal(t, "write", header(l, "__connect.errors.stage"))
+						}
+						w.awaitStored(1030 - len(at))
+						r.stop()
+					})
+				})
+			}
+		}
+	}
+}
+
+// A row that is poison and alone, with an error nobody understands: the probe decides.
+func TestLonePoison(t *testing.T) {
+	t.Run("the probe stores", func(t *testing.T) {
+		inWorld(t, 1, func(w *world) {
+			w.sink.OnWrite(poison(errStrange, pick(w.events(1, 0), 0)))
+			r := w.start(nil)
+			w.awaitCommitted(0, 1)
+			w.letters(1)
+			r.stop()
+		})
+	})
+	t.Run("there is no probe", func(t *testing.T) {
+		inWorld(t, 1, func(w *world) {
+			w.sink.OnWrite(poison(errStrange, pick(w.events(1, 0), 0)))
+			r := w.start(func(c *Config) { c.Sink = bare{w.sink} })
+			w.await("suspicion", func() bool { return r.Stats().Suspects == 1 })
+			time.Sleep(time.Hour)
+			require.EqualValues(t, -1, w.committed(0))
+			w.noLetters()
+			for range 4 {
+				w.events(1, 0) // proof
+				time.Sleep(time.Minute)
+			}
+			w.awaitCommitted(0, 5)
+			w.letters(1)
+			r.stop()
+		})
+	})
+}
+
+// A sink that fails writes at random, however often, never turns a good row into a letter for sure only if the
+// proof is asked for each strike; here it is away for whole stretches while its probe lies well.
+func TestDatabaseAwayInTheMiddleOfIsolating(t *testing.T) {
+	for _, probes := range []bool{true, false} {
+		t.Run(fmt.Sprintf("probes=%v", probes), func(t *testing.T) {
+			inWorld(t, 1, func(w *world) {
+				events := w.events(1000, 0)
+				bad := pick(events, 17, 700)
+				writes := 0
+				w.sink.OnWrite(func(ctx context.Context, b sinkers.Batch) error {
+					if writes++; writes > 9 && writes < 400 {
+						w.sink.Away(errStrange) // in the middle of the bisection, for an hour
+						time.AfterFunc(time.Hour, func() { w.sink.Away(nil) })
+						writes = 400
+						return errStrange
+					}
+					return poison(errStrange, bad)(ctx, b)
+				})
+				r := w.start(func(c *Config) {
+					if !probes {
+						c.Sink = bare{w.sink}
+					}
+				})
+				time.Sleep(50 * time.Minute)
+				w.noLetters()
+				for range 10 {
+					w.events(1, 0)
+					time.Sleep(10 * time.Minute)
+				}
+				w.awaitCommitted(0, 1010)
+				w.awaitStored(1008)
+				w.letters(2)
+				r.stop()
+			})
+		})
+	}
+}
+
+// rulings takes down what a store rules.
+type rulings struct {
+	storedRows, refusedRows, suspects int
+	proofs                            int // with other events
+}
+
+func (r *rulings) keep(b *batch) *batch { return b }
+func (r *rulings) stored(b *batch, _ sinkers.Result, _ time.Duration) {
+	r.storedRows += b.len()
+}
+func (r *rulings) refused(*batch, error) { r.refusedRows++ }
+func (r *rulings) suspected(_ *batch, _ error, ev evidence) {
+	r.suspects++
+	if ev == eventsStored {
+		r.proofs++
+	}
+}
+
+// The writes it takes to find k bad rows of n are bounded.
+func TestIsolatingIsCheap(t *testing.T) {
+	for _, c := range []struct{ n, k int }{{50_000, 1}, {50_000, 10}, {10_000, 100}, {1000, 1000 / 3}, {2, 1}, {3, 1}} {
+		t.Run(fmt.Sprintf("%d of %d", c.k, c.n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &world{t: t, sink: &sinkertest.Memory{}}
+				b := &batch{}
+				bad := map[firetrail.ID]bool{}
+				p := newPartition(source{})
+				for i := range c.n {
+					e := w.event("a")
+					if i%(c.n/c.k) == 0 && len(bad) < c.k {
+						bad[e.ID] = true
+					}
+					rec := w.record(e, 0)
+					b.add(sinkers.Row{Event: e}, item{part: p, rec: rec}, recordBytes(rec))
+				}
+				w.sink.OnWrite(poison(sinkers.Permanent(errStrange), bad))
+				s, r := newStore(w.sink, Retry{WriteTimeout: -1}), &rulings{}
+				rest, err := s.attempt(t.Context(), b, r)
+				require.ErrorIs(t, err, errStrange)
+				rest, err = s.isolate(t.Context(), rest, err, r, false)
+				require.NoError(t, err)
+				require.Nil(t, rest)
+				require.Equal(t, rulings{storedRows: c.n - c.k, suspects: c.k, proofs: c.k}, *r)
+				bound := 1 + 2*c.k*(1+bits.Len(uint(c.n/c.k)))
+				t.Logf("%d writes; the bound is %d", len(w.sink.Writes()), bound)
+				require.LessOrEqual(t, len(w.sink.Writes()), bound)
+			})
+		})
+	}
+}
+
+// A sink that takes nothing of a batch is away, whatever its error and its probe say.
+func TestNothingStoredIsAnOutage(t *testing.T) {
+	for _, err := range []error{errStrange, sinkers.Permanent(errStrange)} {
+		inWorld(t, 1, func(w *world) {
+			w.events(5000, 0)
+			w.sink.OnWrite(sinkertest.Fail(err))
+			r := w.start(nil)
+			w.await("pause", func() bool { return r.Stats().State == Paused })
+			time.Sleep(30 * time.Second)
+			w.sink.OnWrite(nil)
+			w.awaitStored(5000)
+			w.awaitCommitted(0, 5000)
+			r.stop()
+			w.noLetters()
+		})
+	}
+}
+
+func TestNamedRowsOutOfRangeAreIgnored(t *testing.T) {
+	named := namedRows(&sinkers.BatchError{Rows: []sinkers.RowError{{Index: -1}, {Index: 1}, {Index: 2, Err: errStrange}}}, 2)
+	require.Len(t, named, 1)
+	require.True(t, strings.Contains(named[1].Error(), "without a reason"))
+}
