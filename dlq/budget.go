@@ -73,8 +73,10 @@ func (d *Dir) fits(want Total, reserve bool) *FullError {
 		}
 		return nil
 	}
-	return &FullError{Path: d.cfg.Path, Files: files, MaxFiles: d.cfg.MaxFiles, Bytes: bytes,
-		MaxBytes: d.cfg.MaxBytes, Waiting: x.total[Waiting], Dead: x.total[Dead], Damaged: x.total[Damaged]}
+	return &FullError{
+		Path: d.cfg.Path, Files: files, MaxFiles: d.cfg.MaxFiles, Bytes: bytes,
+		MaxBytes: d.cfg.MaxBytes, Waiting: x.total[Waiting], Dead: x.total[Dead], Damaged: x.total[Damaged],
+	}
 }
 
 // mayDiscard reports whether it is worth looking for dead letters that may go. Looking reads whole files,
@@ -115,7 +117,7 @@ func (d *Dir) discardFile(ctx context.Context, m fileMeta) bool {
 	if err != nil {
 		return false
 	}
-	defer lock.Close() //nolint:errcheck // closing is unlocking
+	defer lock.Close()
 	letters := 0
 	err = d.eachEntry(ctx, path, func(e entry, _ []byte) error {
 		letters++

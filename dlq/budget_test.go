@@ -61,9 +61,11 @@ func TestDiscard(t *testing.T) {
 		copied := map[string]bool{"a-0": true, "a-1": false, "b-0": true, "b-1": true, "c-0": true}
 		discarded := map[string]int{}
 		var log bytes.Buffer
-		d, err := OpenDir(DirConfig{Path: "d", MaxFiles: 4, fs: m, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		d, err := OpenDir(DirConfig{
+			Path: "d", MaxFiles: 4, fs: m, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 			HasTopicCopy: func(id string) bool { return copied[id] },
-			OnDiscard:    func(file string, letters int) { discarded[file[:1]] += letters }})
+			OnDiscard:    func(file string, letters int) { discarded[file[:1]] += letters },
+		})
 		require.NoError(t, err)
 		require.NoError(t, d.Put(t.Context(), Dead, letters("a", 0, 2))) // a-1 has no copy
 		require.NoError(t, d.Put(t.Context(), Dead, letters("b", 0, 2)))

@@ -1,11 +1,13 @@
 package dlq
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -125,6 +127,69 @@ func (s *story) check(t *testing.T, m *memFS, how string, n int) {
 	after.x.got = slices.Clone(s.x.got)
 	delivered, dead := after.survivors(t, m)
 	after.nothingLost(t, delivered, dead, fmt.Sprintf("%s, before operation %d", how, n))
+}
+
+// Another process does a whole scan before each operation in turn: nothing is lost, and since nobody
+// crashes, nothing is delivered or buried twice.
+func TestAnotherProcessComesBetween(t *testing.T) {
+	total := len(everyOp(t))
+	for n := 1; n <= total; n++ {
+		m := newMemFS()
+		other, err := OpenDir(DirConfig{Path: "d", MaxScans: 2, fs: m})
+		require.NoError(t, err)
+		var s story
+		var calls atomic.Int64
+		m.intrude = func(string) {
+			if calls.Add(1) == int64(n) {
+				_, err := other.Retry(t.Context(), s.x.deliver)
+				require.NoError(t, err)
+				calls.Add(int64(total)) // its own don't count
+			}
+		}
+		s.run(t, m)
+		require.Len(t, s.acked, 11)
+		m.intrude = nil
+		require.NoError(t, other.Close())
+		delivered, dead := s.survivors(t, m)
+		s.nothingLost(t, delivered, dead, fmt.Sprintf("before operation %d", n))
+		require.Len(t, append(delivered, dead...), len(s.acked), "twice, before operation %d", n)
+	}
+}
+
+// The same, but the other process stands still in its first delivery until this one's story is over.
+func TestAnotherProcessIsAtWork(t *testing.T) {
+	total := len(everyOp(t))
+	for n := 1; n <= total; n++ {
+		m := newMemFS()
+		other, err := OpenDir(DirConfig{Path: "d", MaxScans: 2, fs: m})
+		require.NoError(t, err)
+		var s story
+		var calls atomic.Int64
+		started, release, done := make(chan struct{}, 99), make(chan struct{}), make(chan error, 1)
+		m.intrude = func(string) {
+			if calls.Add(1) != int64(n) {
+				return
+			}
+			go func() {
+				_, err := other.Retry(t.Context(), func(ctx context.Context, ls []Letter) []Outcome {
+					started <- struct{}{}
+					<-release
+					return s.x.deliver(ctx, ls)
+				})
+				started <- struct{}{}
+				done <- err
+			}()
+			<-started
+		}
+		s.run(t, m)
+		close(release)
+		require.NoError(t, <-done)
+		m.intrude = nil
+		require.NoError(t, other.Close())
+		delivered, dead := s.survivors(t, m)
+		s.nothingLost(t, delivered, dead, fmt.Sprintf("before operation %d", n))
+		require.Len(t, append(delivered, dead...), len(s.acked), "twice, before operation %d", n)
+	}
 }
 
 // Each operation fails, once or for good, and the process lives on.

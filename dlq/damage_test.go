@@ -207,7 +207,7 @@ func TestEndlessLine(t *testing.T) {
 	damages := 0
 	for {
 		e, _, err := r.read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if errors.As(err, new(*DamageError)) {
@@ -263,7 +263,7 @@ func FuzzReadFile(f *testing.F) {
 			for reads := 0; ; reads++ {
 				require.LessOrEqual(t, reads, 2+bytes.Count(in, []byte("\n"))+1)
 				e, line, err := r.read()
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					break
 				}
 				if errors.As(err, new(*DamageError)) {

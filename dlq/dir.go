@@ -112,9 +112,11 @@ func OpenDir(cfg DirConfig) (*Dir, error) {
 		return nil, fmt.Errorf("dlq: %w", err)
 	}
 	cfg = cfg.withDefaults()
-	d := &Dir{cfg: cfg, fs: cfg.fs, log: cfg.Logger, index: newIndex(), scan: make(chan struct{}, 1),
+	d := &Dir{
+		cfg: cfg, fs: cfg.fs, log: cfg.Logger, index: newIndex(), scan: make(chan struct{}, 1),
 		discards: rate.Sometimes{First: 3, Interval: 10 * time.Second},
-		damages:  rate.Sometimes{First: 3, Interval: 10 * time.Second}}
+		damages:  rate.Sometimes{First: 3, Interval: 10 * time.Second},
+	}
 	d.work.idle = make(chan struct{})
 	d.closing, d.close = context.WithCancelCause(context.Background())
 	if err := d.fs.MkdirAll(cfg.Path); err != nil {
@@ -275,8 +277,10 @@ func (d *Dir) Files(ctx context.Context) iter.Seq2[File, error] {
 				yield(File{}, err)
 				return
 			}
-			f := File{Path: d.path(m.name), Tenant: m.name.tenant, Kind: m.name.state.kind(),
-				Processing: m.name.state == stateProcessing, Time: time.UnixMilli(m.name.ms).UTC(), Bytes: m.bytes}
+			f := File{
+				Path: d.path(m.name), Tenant: m.name.tenant, Kind: m.name.state.kind(),
+				Processing: m.name.state == stateProcessing, Time: time.UnixMilli(m.name.ms).UTC(), Bytes: m.bytes,
+			}
 			h, err := d.readHeader(f.Path)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // retried or discarded since

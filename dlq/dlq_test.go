@@ -124,8 +124,12 @@ func anyBytes() *rapid.Generator[[]byte] {
 		rapid.Just([]byte{}),
 		rapid.SliceOfN(rapid.Byte(), 0, 64),
 		rapid.Map(rapid.String(), func(s string) []byte { return []byte(s) }),
-		rapid.SampledFrom([][]byte{[]byte(`{"a":"b\\c"}`), []byte("\x00\x1b[31m"), []byte("\u0085\u009b\u2028\ufffd"),
-			[]byte("line\nline\r\n\t"), {0xff, 0xfe}, bytes.Repeat([]byte{0}, 40), []byte("\xc2"), []byte("null")}),
+		rapid.SampledFrom([][]byte{
+			[]byte(`{"a":"b\\c"}`), []byte("\x00\x1b[31m"), []byte("\u0085\u009b\u2028\ufffd"),
+			[]byte("line\nline\r\n\t"),
+			{0xff, 0xfe},
+			bytes.Repeat([]byte{0}, 40), []byte("\xc2"), []byte("null"),
+		}),
 	)
 }
 

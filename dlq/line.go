@@ -127,8 +127,10 @@ func parseHeader(line []byte) (fileHeader, error) {
 	if err != nil {
 		return fileHeader{}, err
 	}
-	h := fileHeader{Version: j.Version, Tenant: string(j.Tenant), Letters: j.Letters, Created: created,
-		Reasons: make(map[string]int, len(j.Reasons))}
+	h := fileHeader{
+		Version: j.Version, Tenant: string(j.Tenant), Letters: j.Letters, Created: created,
+		Reasons: make(map[string]int, len(j.Reasons)),
+	}
 	if j.Kind == Dead.String() {
 		h.Kind = Dead
 	}

@@ -40,17 +40,21 @@ func TestLineIsReadable(t *testing.T) {
 		`"topic_id":"AQIDAAAAAAAAAAAAAAAAAA","partition":4,"offset":7,"time":"2026-03-01T11:59:00.005Z",`+
 		`"headers":[{"key":"content-type","value":"application/cloudevents+json"}],"key":null,`+
 		`"value":"{\"id\":\"7\",\"data\":\"x\"}"}`+"\n", line)
-	h := string(appendHeader(nil, fileHeader{Version: 1, Kind: Dead, Tenant: "acme", Letters: 3,
-		Reasons: map[string]int{"outage": 2, "invalid": 1}, Created: time.Unix(0, 0)}))
+	h := string(appendHeader(nil, fileHeader{
+		Version: 1, Kind: Dead, Tenant: "acme", Letters: 3,
+		Reasons: map[string]int{"outage": 2, "invalid": 1}, Created: time.Unix(0, 0),
+	}))
 	require.Equal(t, `{"crc":"`+h[8:16]+`","firetrail":"letters","version":1,"kind":"dead","tenant":"acme","letters":3,`+
 		`"reasons":[{"reason":"invalid","letters":1},{"reason":"outage","letters":2}],"created":"1970-01-01T00:00:00Z"}`+"\n", h)
 }
 
 func TestHeaderRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		h := fileHeader{Version: 1, Kind: rapid.SampledFrom([]Kind{Waiting, Dead}).Draw(t, "kind"),
+		h := fileHeader{
+			Version: 1, Kind: rapid.SampledFrom([]Kind{Waiting, Dead}).Draw(t, "kind"),
 			Tenant: anyString().Draw(t, "tenant"), Letters: rapid.IntRange(0, 1e9).Draw(t, "letters"),
-			Reasons: rapid.MapOf(anyString(), rapid.IntRange(1, 9)).Draw(t, "reasons"), Created: anyTime().Draw(t, "created")}
+			Reasons: rapid.MapOf(anyString(), rapid.IntRange(1, 9)).Draw(t, "reasons"), Created: anyTime().Draw(t, "created"),
+		}
 		line := appendHeader(nil, h)
 		header, err := checkLine(line[:len(line)-1])
 		require.NoError(t, err)

@@ -24,6 +24,8 @@ type memFS struct {
 	// fail is asked before each operation that changes something; what it returns is the result. An error
 	// from a write may come after half of it.
 	fail func(n int, op string) error
+	// intrude is called before each operation, with nothing held, for others to come in between.
+	intrude func(op string)
 }
 
 type inode struct {
@@ -64,8 +66,12 @@ func (m *memFS) powerCut(keep, skip int, unsynced float64) *memFS {
 // kill returns the file system as found after kill -9: nothing is missing, and no lock is held.
 func (m *memFS) kill() *memFS { return m.powerCut(len(m.pending), -1, 1) }
 
-// begin counts an operation and returns its injected error. m.mu must be held.
+// begin locks the file system, counts an operation and returns its injected error.
 func (m *memFS) begin(op string) error {
+	if m.intrude != nil {
+		m.intrude(op)
+	}
+	m.mu.Lock()
 	m.ops = append(m.ops, op)
 	if m.fail == nil {
 		return nil
@@ -79,13 +85,11 @@ func (m *memFS) change(f func(map[string]*inode)) {
 }
 
 func (m *memFS) MkdirAll(string) error {
-	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.begin("mkdir")
 }
 
 func (m *memFS) Create(path string) (writeFile, error) {
-	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.begin("create"); err != nil {
 		return nil, err
@@ -99,7 +103,6 @@ func (m *memFS) Create(path string) (writeFile, error) {
 }
 
 func (m *memFS) Open(path string) (io.ReadCloser, error) {
-	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.begin("open"); err != nil {
 		return nil, err
@@ -112,7 +115,6 @@ func (m *memFS) Open(path string) (io.ReadCloser, error) {
 }
 
 func (m *memFS) Rename(from, to string) error {
-	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.begin("rename"); err != nil {
 		return err
@@ -130,7 +132,6 @@ func (m *memFS) Rename(from, to string) error {
 }
 
 func (m *memFS) Remove(path string) error {
-	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.begin("remove"); err != nil {
 		return err
@@ -143,7 +144,6 @@ func (m *memFS) Remove(path string) error {
 }
 
 func (m *memFS) List(string) ([]fileInfo, error) {
-	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.begin("list"); err != nil {
 		return nil, err
@@ -157,7 +157,6 @@ func (m *memFS) List(string) ([]fileInfo, error) {
 }
 
 func (m *memFS) SyncDir(string) error {
-	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.begin("syncdir"); err != nil {
 		return err
@@ -167,7 +166,6 @@ func (m *memFS) SyncDir(string) error {
 }
 
 func (m *memFS) Lock(path string) (io.Closer, error) {
-	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.begin("lock"); err != nil {
 		return nil, err
@@ -201,7 +199,6 @@ type memFile struct {
 }
 
 func (f *memFile) Write(b []byte) (int, error) {
-	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	if err := f.m.begin("write"); err != nil {
 		half := len(b) / 2
@@ -215,7 +212,6 @@ func (f *memFile) Write(b []byte) (int, error) {
 }
 
 func (f *memFile) Sync() error {
-	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	if err := f.m.begin("fsync"); err != nil {
 		return err

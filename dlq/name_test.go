@@ -38,8 +38,10 @@ func TestEscapeTenant(t *testing.T) {
 // directory or is too long.
 func TestTenantNames(t *testing.T) {
 	long := strings.Repeat("a", 120)
-	tenants := rapid.OneOf(anyString(), rapid.SampledFrom([]string{long, long + "b", long + "B", strings.Repeat("É", 500),
-		strings.Repeat("É", 500) + "x", "a", "A", "~", "a~"}))
+	tenants := rapid.OneOf(anyString(), rapid.SampledFrom([]string{
+		long, long + "b", long + "B", strings.Repeat("É", 500),
+		strings.Repeat("É", 500) + "x", "a", "A", "~", "a~",
+	}))
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := tenants.Draw(t, "a"), tenants.Draw(t, "b")
 		ea, eb := escapeTenant(a), escapeTenant(b)
@@ -56,9 +58,11 @@ func TestTenantNames(t *testing.T) {
 }
 
 func TestForeignNames(t *testing.T) {
-	for _, s := range []string{"", "README", ".batch", "_.batch", "a_1.batch", "a_x_0123456789abcdef.batch", "a_1_0123456789abcde.batch",
+	for _, s := range []string{
+		"", "README", ".batch", "_.batch", "a_1.batch", "a_x_0123456789abcdef.batch", "a_1_0123456789abcde.batch",
 		"a_1_0123456789abcdeX.batch", "a_1_0123456789abcdef.batch.bak", "a_-1_0123456789abcdef.batch", "a_1_0123456789ABCDEF.batch",
-		"a_99999999999999999999_0123456789abcdef.batch"} {
+		"a_99999999999999999999_0123456789abcdef.batch",
+	} {
 		_, ok := parseFileName(s)
 		require.False(t, ok, s)
 	}

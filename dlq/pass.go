@@ -81,10 +81,12 @@ func (p *pass) flush(ctx context.Context) error {
 	if len(p.chunk) == 0 {
 		return nil
 	}
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		p.away = true
 		p.chunk = nil
 		return nil
+	default:
 	}
 	letters := p.chunk
 	before := make([]refusal, len(letters))

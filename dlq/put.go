@@ -112,7 +112,7 @@ func (d *Dir) takeBack(n fileName) {
 	if err != nil {
 		return
 	}
-	defer lock.Close() //nolint:errcheck // closing is unlocking, and the process would be ending otherwise
+	defer lock.Close()
 	if err := d.remove(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.log.Warn("a file of letters whose put failed can't be removed; its letters may be seen twice",
 			"file", n.String(), "error", err)
@@ -139,7 +139,8 @@ func (d *Dir) drafts(k Kind, letters []Letter) (drafts []draft, size int64) {
 			at = len(drafts)
 			open[l.Tenant] = at
 			drafts = append(drafts, draft{name: newFileName(l.Tenant, d.stamp(), stateTemp), header: fileHeader{
-				Kind: k, Tenant: l.Tenant, Reasons: map[string]int{}, Created: time.Now()}})
+				Kind: k, Tenant: l.Tenant, Reasons: map[string]int{}, Created: time.Now(),
+			}})
 			sizes = append(sizes, 0)
 		}
 		sizes[at] += n

@@ -61,7 +61,7 @@ func newFileReader(path string, r io.Reader, buffer int) *fileReader {
 func (r *fileReader) read() (entry, []byte, error) {
 	for {
 		line, err := r.readLine()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return entry{}, nil, r.atEnd()
 		}
 		if err != nil {
@@ -144,7 +144,7 @@ func (r *fileReader) readLine() ([]byte, error) {
 		if room := r.max - len(r.line); room > 0 {
 			r.line = append(r.line, part[:min(len(part), room)]...)
 		}
-		if err == bufio.ErrBufferFull {
+		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
 		if err == io.EOF && r.next > r.at {
@@ -197,7 +197,7 @@ func (d *Dir) eachEntry(ctx context.Context, path string, good func(entry, []byt
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	r := newFileReader(path, f, 64<<10)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -206,10 +206,10 @@ func (d *Dir) eachEntry(ctx context.Context, path string, good func(entry, []byt
 		e, line, err := r.read()
 		var damage *DamageError
 		switch {
-		case err == io.EOF:
-			return nil
 		case errors.As(err, &damage):
 			err = bad(damage)
+		case errors.Is(err, io.EOF):
+			return nil
 		case err == nil:
 			err = good(e, line)
 		default:
@@ -227,15 +227,15 @@ func (d *Dir) readHeader(path string) (fileHeader, error) {
 	if err != nil {
 		return fileHeader{}, err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	r := newFileReader(path, f, 1<<10)
 	r.max = 1 << 20
 	line, err := r.readLine()
 	if err != nil {
-		return fileHeader{}, nil //nolint:nilerr // empty or unreadable: whoever reads it all reports that
+		return fileHeader{}, nil
 	}
 	if header, err := checkLine(line); err != nil || !header {
-		return fileHeader{}, nil //nolint:nilerr // the same
+		return fileHeader{}, nil
 	}
 	h, _ := parseHeader(line)
 	return h, nil

@@ -22,13 +22,13 @@ const idleCheck = 2 * time.Second
 // (see [ParseRecord]), and reading goes on; any other error has a zero letter and ends it.
 func ReadTopic(ctx context.Context, topic string, opts ...kgo.Opt) iter.Seq2[Letter, error] {
 	return func(yield func(Letter, error) bool) {
-		if err := readTopic(ctx, topic, opts, yield); err != nil && !errors.Is(err, errStop) {
+		if err := readTopic(ctx, topic, opts, idleCheck, yield); err != nil && !errors.Is(err, errStop) {
 			yield(Letter{}, fmt.Errorf("dlq: reading topic %s: %w", topic, err))
 		}
 	}
 }
 
-func readTopic(ctx context.Context, topic string, opts []kgo.Opt, yield func(Letter, error) bool) error {
+func readTopic(ctx context.Context, topic string, opts []kgo.Opt, idle time.Duration, yield func(Letter, error) bool) error {
 	// Control records are kept so that a partition that ends with one is seen to end.
 	cl, err := kgo.NewClient(append(opts[:len(opts):len(opts)],
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
@@ -37,7 +37,7 @@ func readTopic(ctx context.Context, topic string, opts []kgo.Opt, yield func(Let
 		return err
 	}
 	defer cl.CloseAllowingRebalance()
-	t := &topicRead{cl: cl, adm: kadm.NewClient(cl), topic: topic}
+	t := &topicRead{cl: cl, adm: kadm.NewClient(cl), topic: topic, idle: idle}
 	if err := t.start(ctx); err != nil {
 		return err
 	}
@@ -53,6 +53,7 @@ type topicRead struct {
 	cl    *kgo.Client
 	adm   *kadm.Client
 	topic string
+	idle  time.Duration
 	ends  map[int32]int64 // of the partitions not read to their end yet
 }
 
@@ -99,7 +100,7 @@ func (t *topicRead) dropEmpty(ctx context.Context) error {
 }
 
 func (t *topicRead) poll(ctx context.Context, yield func(Letter, error) bool) error {
-	wait, cancel := context.WithTimeout(ctx, idleCheck)
+	wait, cancel := context.WithTimeout(ctx, t.idle)
 	defer cancel()
 	fetches := t.cl.PollFetches(wait)
 	if err := ctx.Err(); err != nil {

@@ -82,8 +82,10 @@ func TestForeignRecords(t *testing.T) {
 				"__connect.errors.class.name", "io.confluent.connect.avro.AvroConverter",
 				"__connect.errors.exception.class.name", "org.apache.kafka.connect.errors.DataException",
 				"__connect.errors.exception.message", "Failed to deserialize", "__connect.errors.exception.stacktrace", "at …"),
-			want: Letter{ID: "orders:0:3", Reason: "org.apache.kafka.connect.errors.DataException", Error: "Failed to deserialize",
-				Stage: "VALUE_CONVERTER", Topic: "orders", Partition: 0, Offset: 3},
+			want: Letter{
+				ID: "orders:0:3", Reason: "org.apache.kafka.connect.errors.DataException", Error: "Failed to deserialize",
+				Stage: "VALUE_CONVERTER", Topic: "orders", Partition: 0, Offset: 3,
+			},
 		},
 		"spring": {
 			headers: headers("kafka_dlt-exception-fqcn", "org.springframework.kafka.listener.ListenerExecutionFailedException",
@@ -91,8 +93,10 @@ func TestForeignRecords(t *testing.T) {
 				"kafka_dlt-exception-stacktrace", "at …", "kafka_dlt-original-topic", "orders", "kafka_dlt-original-partition", big32(7),
 				"kafka_dlt-original-offset", big64(1<<40), "kafka_dlt-original-timestamp", big64(at.UnixMilli()),
 				"kafka_dlt-original-timestamp-type", "CREATE_TIME", "kafka_dlt-original-consumer-group", "g"),
-			want: Letter{ID: "orders:7:1099511627776", Reason: "org.springframework.kafka.listener.ListenerExecutionFailedException",
-				Error: "Listener failed", Topic: "orders", Partition: 7, Offset: 1 << 40, Time: at},
+			want: Letter{
+				ID: "orders:7:1099511627776", Reason: "org.springframework.kafka.listener.ListenerExecutionFailedException",
+				Error: "Listener failed", Topic: "orders", Partition: 7, Offset: 1 << 40, Time: at,
+			},
 		},
 		"spring, retried: the first origin and the last error": {
 			headers: headers("kafka_dlt-original-topic", "orders", "kafka_dlt-original-partition", big32(7), "kafka_dlt-original-offset", big64(9),
@@ -132,8 +136,10 @@ func TestForeignRecords(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &kgo.Record{Topic: "letters", Partition: 5, Offset: 50, Key: []byte("acme"), Value: []byte("v"),
-				Headers: append([]kgo.RecordHeader{{Key: own.Key, Value: own.Value}}, c.headers...)}
+			r := &kgo.Record{
+				Topic: "letters", Partition: 5, Offset: 50, Key: []byte("acme"), Value: []byte("v"),
+				Headers: append([]kgo.RecordHeader{{Key: own.Key, Value: own.Value}}, c.headers...),
+			}
 			c.want.Key, c.want.Value, c.want.Headers, c.want.Tenant = r.Key, r.Value, []Header{own}, "acme"
 			got, err := ParseRecord(r)
 			require.Equal(t, c.want, got)
@@ -155,7 +161,8 @@ func FuzzParseRecord(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string, header, key, value []byte) {
 		r := &kgo.Record{Key: key, Value: value, Headers: []kgo.RecordHeader{
-			{Key: "own", Value: []byte("x")}, {Key: HeaderLetterID, Value: []byte("id")}, {Key: name, Value: header}}}
+			{Key: "own", Value: []byte("x")}, {Key: HeaderLetterID, Value: []byte("id")}, {Key: name, Value: header},
+		}}
 		for _, drop := range []bool{false, true} { // as ours, then as somebody else's
 			if drop {
 				r.Headers = r.Headers[2:]

@@ -169,7 +169,7 @@ func (s *scanState) file(ctx context.Context, n fileName) bool {
 		s.failed(fmt.Errorf("locking %s: %w", n, err))
 		return false
 	}
-	defer lock.Close() //nolint:errcheck // closing is unlocking
+	defer lock.Close()
 	work := n.in(stateProcessing)
 	if err := d.rename(n, work); err != nil {
 		s.failed(fmt.Errorf("claiming %s: %w", n, err))
@@ -246,7 +246,7 @@ func (d *Dir) recoverFile(n fileName) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close() //nolint:errcheck // closing is unlocking
+	defer lock.Close()
 	to := n.in(stateWaiting)
 	d.index.mu.Lock()
 	_, taken := d.index.files[to.String()]
@@ -263,7 +263,7 @@ func (d *Dir) trim(ctx context.Context) {
 	d.room.Lock()
 	defer d.room.Unlock()
 	if d.fits(Total{}, false) != nil && d.mayDiscard() {
-		d.discard(ctx, Total{}, false)
+		_ = d.discard(ctx, Total{}, false) // what is left over is told by the next Put
 	}
 }
 

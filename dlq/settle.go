@@ -155,7 +155,7 @@ func (p *pass) commit(rest, dead *fileWriter) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close() //nolint:errcheck // closing is unlocking
+	defer lock.Close()
 	if err := rest.publish(p.name); err != nil {
 		return err
 	}

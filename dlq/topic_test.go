@@ -111,6 +111,34 @@ func TestReadTopicWithGapsAndMarkers(t *testing.T) {
 	require.ErrorIs(t, errs[0], ErrNotLetter)
 }
 
+// Letters purged while they are being read are no reason to wait for them.
+func TestReadTopicPurgedMeanwhile(t *testing.T) {
+	c := broker(t)
+	cl := client(t, c)
+	topic := NewTopic(cl, lettersTopic)
+	for i := range 8 { // one batch each
+		require.NoError(t, topic.Put(t.Context(), letters("a", i, i+1)))
+	}
+	n := 0
+	err := readTopic(t.Context(), lettersTopic, []kgo.Opt{
+		kgo.SeedBrokers(c.ListenAddrs()...), kgo.FetchMaxBytes(1),
+		kgo.FetchMaxPartitionBytes(1), kgo.MaxConcurrentFetches(1),
+	}, 20*time.Millisecond, func(_ Letter, err error) bool {
+		require.NoError(t, err)
+		if n++; n == 1 {
+			adm := kadm.NewClient(cl)
+			ends, err := adm.ListEndOffsets(t.Context(), lettersTopic)
+			require.NoError(t, err)
+			deleted, err := adm.DeleteRecords(t.Context(), ends.Offsets())
+			require.NoError(t, err)
+			require.NoError(t, deleted.Error())
+		}
+		return true
+	})
+	require.NoError(t, err)
+	require.Less(t, n, 8)
+}
+
 func TestReadTopicStops(t *testing.T) {
 	c := broker(t)
 	require.NoError(t, NewTopic(client(t, c), lettersTopic).Put(t.Context(), letters("a", 0, 10)))
