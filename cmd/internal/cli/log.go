@@ -3,7 +3,7 @@ package cli
 import (
 	"io"
 	"log/slog"
-	"os"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
@@ -24,8 +24,29 @@ func (s LogSettings) Logger(w io.Writer) (*slog.Logger, func()) {
 		level = zapcore.InfoLevel
 	}
 	core := zapcore.NewCore(s.encoder(w), zapcore.Lock(zapcore.AddSync(w)), level)
-	log := slog.New(zapslog.NewHandler(core, zapslog.AddStacktraceAt(slog.Level(127))))
-	return log, func() { _ = zap.New(core).Sync() }
+	return logger(core, ""), func() { _ = zap.New(core).Sync() }
+}
+
+// kafkaEvery is how often the Kafka client may say the same thing.
+const kafkaEvery = 10 * time.Second
+
+// KafkaLogger is like Logger, for what the Kafka client has to say: unless the level is debug, only
+// warnings and errors, and each of them once in 10 s. While brokers are away it says the same for every
+// partition and try; the programs' own log says what matters of it.
+func (s LogSettings) KafkaLogger(w io.Writer) *slog.Logger {
+	level, err := zapcore.ParseLevel(s.LogLevel)
+	if err != nil {
+		level = zapcore.InfoLevel
+	}
+	if level == zapcore.DebugLevel {
+		return logger(zapcore.NewCore(s.encoder(w), zapcore.Lock(zapcore.AddSync(w)), level), "kafka")
+	}
+	core := zapcore.NewCore(s.encoder(w), zapcore.Lock(zapcore.AddSync(w)), max(level, zapcore.WarnLevel))
+	return logger(zapcore.NewSamplerWithOptions(core, kafkaEvery, 1, 0), "kafka")
+}
+
+func logger(core zapcore.Core, name string) *slog.Logger {
+	return slog.New(zapslog.NewHandler(core, zapslog.WithName(name), zapslog.AddStacktraceAt(slog.Level(127))))
 }
 
 func (s LogSettings) encoder(w io.Writer) zapcore.Encoder {
@@ -44,15 +65,18 @@ func (s LogSettings) encoder(w io.Writer) zapcore.Encoder {
 	return zapcore.NewJSONEncoder(c)
 }
 
+// file is what an *os.File has that tells a terminal.
+type file interface{ Fd() uintptr }
+
 // IsTerminal reports whether w is a terminal.
 func IsTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := w.(file)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // Width returns the columns of the terminal w is, or otherwise if it is none.
 func Width(w io.Writer, otherwise int) int {
-	if f, ok := w.(*os.File); ok {
+	if f, ok := w.(file); ok {
 		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
 			return n
 		}

@@ -59,7 +59,7 @@ func (p Program) Parse(grammar any, args []string) (*Command, error) {
 	if err != nil {
 		return nil, fmt.Errorf("grammar: %w", err)
 	}
-	ctx, err := parser.Parse(args)
+	ctx, err := parser.Parse(splitShort(args))
 	if cmd.Help {
 		return cmd, nil
 	}
@@ -87,6 +87,22 @@ func (p Program) Parse(grammar any, args []string) (*Command, error) {
 		cmd.take(f, src)
 	}
 	return cmd, nil
+}
+
+// splitShort takes "-o=json" for "-o json", as other programs do; kong would take "=json" for the value.
+func splitShort(args []string) []string {
+	var out []string
+	for i, a := range args {
+		if a == "--" {
+			return append(out, args[i:]...)
+		}
+		if len(a) > 2 && a[0] == '-' && a[1] != '-' && a[2] == '=' {
+			out = append(out, a[:2], a[3:])
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
 }
 
 // misspelt makes an error of the command line one that says where to look, and what may have been meant.

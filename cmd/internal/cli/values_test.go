@@ -91,4 +91,14 @@ func TestLogger(t *testing.T) {
 	log, _ = LogSettings{LogLevel: "debug", LogFormat: "console"}.Logger(&out)
 	log.Debug("now shown")
 	require.Contains(t, out.String(), "DEBUG\tnow shown\n")
+
+	out.Reset()
+	log = LogSettings{LogLevel: "info", LogFormat: "json"}.KafkaLogger(&out)
+	for i := range 100 {
+		log.Info("chat")
+		log.Warn("away", "try", i)
+	}
+	require.Equal(t, 1, strings.Count(out.String(), "\n"), out.String())
+	require.Contains(t, out.String(), `"logger":"kafka","msg":"away","try":0`)
+	require.NotContains(t, out.String(), "chat")
 }

@@ -36,10 +36,10 @@ type column struct {
 func (t *Table) columns() []column {
 	cols := []column{
 		{title: "TIME", fixed: len(TimeLayout), cell: func(e *firetrail.Event) string { return e.Time.UTC().Format(TimeLayout) }},
-		{title: "TENANT", share: 22, cell: func(e *firetrail.Event) string { return e.Tenant }},
+		{title: "TENANT", share: 24, cell: func(e *firetrail.Event) string { return e.Tenant }},
 		{title: "ACTION", share: 30, cell: func(e *firetrail.Event) string { return e.Action.String() }},
-		{title: "ACTOR", share: 24, tail: true, cell: func(e *firetrail.Event) string { return first(e.Actor.Name, e.Actor.ID, e.Actor.Type) }},
-		{title: "ENTITY", share: 24, tail: true, cell: func(e *firetrail.Event) string { return first(e.Entity.ID, e.Entity.Type) }},
+		{title: "ACTOR", share: 20, tail: true, cell: func(e *firetrail.Event) string { return first(e.Actor.Name, e.Actor.ID, e.Actor.Type) }},
+		{title: "ENTITY", share: 26, tail: true, cell: func(e *firetrail.Event) string { return first(e.Entity.ID, e.Entity.Type) }},
 		{title: "OUTCOME", fixed: len("success"), cell: func(e *firetrail.Event) string { return e.Outcome.String() }},
 	}
 	if !t.Tenants {

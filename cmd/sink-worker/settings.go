@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/firetrail/firetrail/cmd/internal/cli"
+	"github.com/firetrail/firetrail/kafkaclient"
+)
+
+// config returns the client's configuration and notes what is wrong with it.
+func (s *kafkaSettings) config(p *program) kafkaclient.Config {
+	password, _ := p.env(cli.EnvName("sasl-password"))
+	c := kafkaclient.Config{
+		Brokers:  s.Brokers,
+		ClientID: s.ClientID,
+		TLS: kafkaclient.TLS{
+			Enabled: s.TLSEnabled.On, CAFile: s.TLSCAFile,
+			CertFile: s.TLSCertFile, KeyFile: s.TLSKeyFile, ServerName: s.TLSServerName,
+		},
+		SASL: kafkaclient.SASL{
+			Mechanism: s.SASLMechanism, User: s.SASLUser, PasswordFile: s.SASLPasswordFile, Password: password,
+		},
+		Logger: p.kafka,
+	}
+	problems := &p.command.Problems
+	quiet := c
+	quiet.Logger = nil
+	_, err := quiet.Opts() // reads the files too, so that a missing one is found now
+	for _, e := range unjoin(err) {
+		name, text := settingName(e.Error())
+		problems.Add(name, "%s", text)
+	}
+	return c
+}
+
+func unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if j, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost is taken apart
+		return j.Unwrap()
+	}
+	return []error{err}
+}
+
+// settingName takes a problem that begins with a field's name apart, and gives every field it mentions
+// the name it has as a setting.
+func settingName(problem string) (name, text string) {
+	text = strings.NewReplacer(
+		"brokers: missing; give at least one as host:port", "brokers: missing; say where Kafka is, such as --brokers localhost:9092",
+		"give the file, or the password in the environment", "give the file, or the password in "+cli.EnvName("sasl-password"),
+		"tls.enabled", "tls-enabled", "tls.ca_file", "tls-ca-file", "tls.cert_file", "tls-cert-file",
+		"tls.key_file", "tls-key-file", "tls.server_name", "tls-server-name", "sasl.mechanism", "sasl-mechanism",
+		"sasl.user", "sasl-user", "sasl.password_file", "sasl-password-file", "client_id", "client-id",
+	).Replace(problem)
+	name, text, ok := strings.Cut(text, ": ")
+	if !ok {
+		return "kafka", name
+	}
+	return name, text
+}
+
+// check notes what is wrong with the topics, and gives the letters' its default.
+func (s *topicSettings) check(p *cli.Problems) {
+	if len(s.Topics) == 0 {
+		p.Add("topics", "missing; name at least one")
+		return
+	}
+	if s.LetterTopic == "" {
+		s.LetterTopic = s.Topics[0] + ".dlq"
+	}
+	seen := map[string]bool{}
+	for _, t := range s.Topics {
+		switch err := validTopic(t); {
+		case err != nil:
+			p.Add("topics", "%q %w", t, err)
+		case t == s.LetterTopic:
+			p.Add("letter-topic", "%q is one of topics; letters would be read as events", t)
+		case seen[t]:
+			p.Add("topics", "%q is named twice", t)
+		}
+		seen[t] = true
+	}
+	if err := validTopic(s.LetterTopic); err != nil {
+		p.Add("letter-topic", "%q %w", s.LetterTopic, err)
+	}
+}
+
+// validTopic holds a name to Kafka's rules.
+func validTopic(name string) error {
+	bad := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
+	}
+	switch {
+	case name == "", name == ".", name == "..":
+		return errors.New("is no name of a topic")
+	case len(name) > 249:
+		return errors.New("is longer than the 249 characters that Kafka allows")
+	case strings.ContainsFunc(name, bad):
+		return errors.New("has a character other than letters, digits, '.', '_' and '-'")
+	}
+	return nil
+}
+
+// check notes what is wrong with the worker's own settings.
+func (s *workerSettings) check(p *cli.Problems) {
+	if s.Group == "" {
+		p.Add("group", "missing; name the consumer group")
+	}
+	positive := func(name string, ok bool) {
+		if !ok {
+			p.Add(name, "must be more than 0")
+		}
+	}
+	positive("batch-max-size", s.BatchMaxSize.N > 0)
+	positive("batch-max-bytes", s.BatchMaxBytes.Bytes > 0)
+	positive("flush-interval", s.FlushInterval.Duration > 0)
+	positive("max-in-flight-bytes", s.MaxInFlight.Bytes > 0)
+	positive("shutdown-timeout", s.ShutdownTimeout.Duration > 0)
+	if s.DLQDir == "" {
+		p.Add("dlq-dir", "missing; name a directory for dead letters")
+	}
+	if s.MaxInFlight.Bytes < s.BatchMaxBytes.Bytes && !p.Has("max-in-flight-bytes") && !p.Has("batch-max-bytes") {
+		p.Add("max-in-flight-bytes", "%s is less than one batch (batch-max-bytes %s)", s.MaxInFlight, s.BatchMaxBytes)
+	}
+}
+
+// check notes what is wrong with the choice of database.
+func (s *sinkSettings) check(p *cli.Problems) {
+	switch {
+	case s.SQLite == "":
+		p.Add("sqlite", "missing; name the database's file, such as --sqlite audit.db")
+	case filepath.Clean(s.SQLite) != s.SQLite && strings.HasSuffix(s.SQLite, string(filepath.Separator)):
+		p.Add("sqlite", "%q is a directory; name a file", s.SQLite)
+	}
+}
