@@ -64,6 +64,8 @@ func explain(err error) string {
 		return "the name is not known"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
+	case strings.Contains(err.Error(), "tls alert record"): // franz-go has no type for it
+		return "the broker answered in TLS; set tls.enabled"
 	default:
 		return "unreachable"
 	}

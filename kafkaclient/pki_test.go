@@ -23,6 +23,7 @@ type pki struct {
 	ca, cert, key string // files of the authority and of the client
 	pool          *x509.CertPool
 	serving       tls.Certificate
+	servingKey    []byte // PKCS#8
 }
 
 func newPKI(t *testing.T) pki {
@@ -60,12 +61,17 @@ func newPKI(t *testing.T) pki {
 	keyDER, err := x509.MarshalPKCS8PrivateKey(clientKey)
 	require.NoError(t, err)
 
+	serverKeyDER, err := x509.MarshalPKCS8PrivateKey(serverKey)
+	require.NoError(t, err)
+
 	p := pki{
 		ca:      write("ca.pem", "CERTIFICATE", caDER),
 		cert:    write("client.pem", "CERTIFICATE", clientDER),
 		key:     write("client.key", "PRIVATE KEY", keyDER),
 		pool:    x509.NewCertPool(),
 		serving: tls.Certificate{Certificate: [][]byte{serverDER}, PrivateKey: serverKey},
+
+		servingKey: serverKeyDER,
 	}
 	p.pool.AddCert(ca)
 	return p

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -115,7 +116,7 @@ func ensureTopic(ctx context.Context, adm *kadm.Client, spec TopicSpec) (TopicSt
 		state.Created = true
 		return state, nil
 	case errors.Is(err, kerr.TopicAlreadyExists):
-		have, err := describe(ctx, adm, spec.Name)
+		have, err := describeSoon(ctx, adm, spec.Name)
 		if err != nil {
 			return state, fmt.Errorf("exists, but can't be described: %w", err)
 		}
@@ -200,6 +201,23 @@ func describe(ctx context.Context, adm *kadm.Client, names ...string) (map[strin
 		}
 	}
 	return out, errors.Join(errs...)
+}
+
+// describeSoon gives a topic that was made a moment ago some seconds to be known to all brokers.
+func describeSoon(ctx context.Context, adm *kadm.Client, name string) (map[string]topic, error) {
+	deadline, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		have, err := describe(ctx, adm, name)
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return have, err
+		}
+		select {
+		case <-deadline.Done():
+			return nil, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // Weakness is a setting of a topic by which an acknowledged record can be lost.

@@ -22,6 +22,7 @@ type Kafka struct {
 	dir     string // of the script, the brokers' data and logs
 	lib     string // of the jars
 	props   string
+	secure  string // protocol of the secure listener; "" for none
 	brokers int
 	base    int      // port of the first broker
 	alive   *os.File // closed by the end of this process, whereupon the guard kills the brokers
@@ -34,7 +35,18 @@ type Kafka struct {
 // A broker takes some 4 s to start and half a GB of memory: use [SharedKafka] where nothing is broken.
 func StartKafka(t testing.TB, brokers int, props ...string) *Kafka {
 	t.Helper()
-	k, err := startKafka(brokers, props)
+	k, err := startKafka(brokers, "", props)
+	require.NoError(t, err)
+	t.Cleanup(k.remove)
+	return k
+}
+
+// StartSecureKafka is [StartKafka] with one broker that has a second listener, named SECURE, at
+// [Kafka.SecureAddrs]. protocol is Kafka's word for what it speaks: SSL, SASL_PLAINTEXT or SASL_SSL; keys and
+// mechanisms are set by props.
+func StartSecureKafka(t testing.TB, protocol string, props ...string) *Kafka {
+	t.Helper()
+	k, err := startKafka(1, protocol, props)
 	require.NoError(t, err)
 	t.Cleanup(k.remove)
 	return k
@@ -50,16 +62,21 @@ var shared struct {
 // to ask, and goes when the binary ends, however that ends.
 func SharedKafka(t testing.TB) *Kafka {
 	t.Helper()
-	shared.once.Do(func() { shared.kafka, shared.err = startKafka(1, nil) })
+	shared.once.Do(func() { shared.kafka, shared.err = startKafka(1, "", nil) })
 	require.NoError(t, shared.err)
 	return shared.kafka
 }
 
 // Addrs returns the brokers' addresses, as host:port, in their order.
-func (k *Kafka) Addrs() []string {
+func (k *Kafka) Addrs() []string { return k.addrs(k.base) }
+
+// SecureAddrs returns the addresses of the secure listeners; see [StartSecureKafka].
+func (k *Kafka) SecureAddrs() []string { return k.addrs(k.base + 2*k.brokers) }
+
+func (k *Kafka) addrs(base int) []string {
 	addrs := make([]string, k.brokers)
 	for i := range addrs {
-		addrs[i] = "127.0.0.1:" + strconv.Itoa(k.base+i)
+		addrs[i] = "127.0.0.1:" + strconv.Itoa(base+i)
 	}
 	return addrs
 }

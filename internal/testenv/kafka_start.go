@@ -44,7 +44,7 @@ func installKafka() (string, error) {
 			return errors.New("the integration tests need Maven to install Apache Kafka: install it, " +
 				"or run the tests without -tags integration")
 		}
-		k, err := newKafka(1, lib, nil)
+		k, err := newKafka(1, lib, "", nil)
 		if err != nil {
 			return err
 		}
@@ -60,12 +60,12 @@ func installKafka() (string, error) {
 }
 
 // startKafka installs Kafka when it isn't there, and starts a cluster.
-func startKafka(brokers int, props []string) (*Kafka, error) {
+func startKafka(brokers int, secure string, props []string) (*Kafka, error) {
 	lib, err := installKafka()
 	if err != nil {
 		return nil, err
 	}
-	k, err := newKafka(brokers, lib, props)
+	k, err := newKafka(brokers, lib, secure, props)
 	if err != nil {
 		return nil, err
 	}
@@ -77,12 +77,12 @@ func startKafka(brokers int, props []string) (*Kafka, error) {
 }
 
 // newKafka makes the directory of a cluster that isn't running yet, and the guard that clears it away.
-func newKafka(brokers int, lib string, props []string) (*Kafka, error) {
+func newKafka(brokers int, lib, secure string, props []string) (*Kafka, error) {
 	dir, err := os.MkdirTemp("", "firetrail-kafka-")
 	if err != nil {
 		return nil, err
 	}
-	k := &Kafka{dir: dir, lib: lib, props: strings.Join(props, "\n"), brokers: brokers}
+	k := &Kafka{dir: dir, lib: lib, secure: secure, props: strings.Join(props, "\n"), brokers: brokers}
 	for name, content := range map[string][]byte{"kafka.sh": kafkaScript, "pom.xml": kafkaPOM} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			return nil, err
@@ -96,7 +96,7 @@ func newKafka(brokers int, lib string, props []string) (*Kafka, error) {
 func (k *Kafka) start() error {
 	var err error
 	for range 3 {
-		if k.base, err = freePorts(2 * k.brokers); err != nil {
+		if k.base, err = freePorts(3 * k.brokers); err != nil {
 			return err
 		}
 		err = k.script("start-cluster", k.dir, strconv.Itoa(k.brokers), strconv.Itoa(k.base))
@@ -132,7 +132,7 @@ func (k *Kafka) guard() error {
 // script runs kafka.sh.
 func (k *Kafka) script(args ...string) error {
 	cmd := exec.Command("bash", append([]string{filepath.Join(k.dir, "kafka.sh")}, args...)...)
-	cmd.Env = append(os.Environ(), "KAFKA_WAIT=120", "KAFKA_LIB="+k.lib, "KAFKA_PROPS="+k.props)
+	cmd.Env = append(os.Environ(), "KAFKA_WAIT=120", "KAFKA_LIB="+k.lib, "KAFKA_PROPS="+k.props, "KAFKA_SECURE="+k.secure)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("kafka.sh %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))

@@ -32,7 +32,31 @@ func Topic(t testing.TB, addrs []string, partitions int32) string {
 	defer cancel()
 	_, err := kadm.NewClient(cl).CreateTopic(ctx, partitions, -1, nil, name)
 	require.NoError(t, err)
+	for _, addr := range addrs { // a broker learns of it a moment later than the controller that made it
+		require.Eventually(t, func() bool { return hasTopic(ctx, addr, name, partitions) }, 30*time.Second, 20*time.Millisecond,
+			"%s does not know topic %s", addr, name)
+	}
 	return name
+}
+
+// hasTopic says whether the broker at addr knows the topic and the leaders of its partitions. The client is
+// new each time, since the first request of a client alone goes to where it is told.
+func hasTopic(ctx context.Context, addr, name string, partitions int32) bool {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr))
+	if err != nil {
+		return false
+	}
+	defer cl.Close()
+	topics, err := kadm.NewClient(cl).ListTopics(ctx, name)
+	if err != nil || topics[name].Err != nil || len(topics[name].Partitions) != int(partitions) {
+		return false
+	}
+	for _, p := range topics[name].Partitions {
+		if p.Err != nil || p.Leader < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Unique returns a name that no other test has, for a topic or a group: the test's own name, made fit for

@@ -8,12 +8,13 @@
 #   kafka.sh stop DIR                        stop the brokers of DIR, keep their data
 #   kafka.sh kill DIR                        the same with kill -9
 #
-# The controllers take the N ports after the brokers'. Broker I keeps its data,
+# The controllers take the N ports after the brokers', and with KAFKA_SECURE (SSL, SASL_PLAINTEXT or
+# SASL_SSL; the rest by KAFKA_PROPS) a listener SECURE of each broker the N after those. Broker I keeps its data,
 # server.properties, pid and log in DIR/node-I. Starting again starts only the brokers
 # that are down, on the data they had, so a test may kill -9 one and bring it back. After a
 # start that failed, stop or kill ends what did come up.
 #
-# Environment: JAVA_HOME; KAFKA_LIB (a jar folder to share between DIRs, default DIR/lib);
+# Environment: JAVA_HOME; KAFKA_SECURE; KAFKA_LIB (a jar folder to share between DIRs, default DIR/lib);
 # KAFKA_HEAP (default 512m); KAFKA_PROPS (more server.properties lines, these win);
 # KAFKA_WAIT (seconds to wait for the brokers, default 60).
 set -euo pipefail
@@ -50,13 +51,19 @@ properties() {
   local i=$1 n=$2 base=$3 voters="" j
   local copies=$((n < 3 ? n : 3))
   local insync=$((copies > 1 ? copies - 1 : 1))
+  local secure="" protocols=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+  if [[ -n ${KAFKA_SECURE:-} ]]; then
+    secure=,SECURE://127.0.0.1:$((base + 2 * n + i - 1))
+    protocols+=,SECURE:$KAFKA_SECURE
+  fi
   for ((j = 1; j <= n; j++)); do voters+=${voters:+,}$j@127.0.0.1:$((base + n + j - 1)); done
   cat <<EOF
 process.roles=broker,controller
 node.id=$i
 controller.quorum.voters=$voters
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:$((base + i - 1)),CONTROLLER://127.0.0.1:$((base + n + i - 1))
+listeners=PLAINTEXT://127.0.0.1:$((base + i - 1)),CONTROLLER://127.0.0.1:$((base + n + i - 1))$secure
+listener.security.protocol.map=$protocols
 log.dirs=$dir/node-$i/data
 auto.create.topics.enable=false
 default.replication.factor=$copies
