@@ -18,15 +18,15 @@
 //
 // A file is NDJSON. Its first line says what it holds, each other line is one letter:
 //
-//	{"crc":"1f0c2a9e","firetrail":"letters","version":1,"kind":"waiting","tenant":"acme","letters":1,"reasons":[{"reason":"outage","letters":1}],"created":"2026-03-01T12:00:00.2Z"}
-//	{"crc":"7b01d4c3","id":"AQIDAAAAAAAAAAAAAAAAAA:4:7","tenant":"acme","reason":"outage","error":"connection refused","stage":"write","attempts":3,"first_failed":"2026-03-01T12:00:00.1Z","topic":"audit.events","topic_id":"AQIDAAAAAAAAAAAAAAAAAA","partition":4,"offset":7,"time":"2026-03-01T11:59:00.005Z","headers":[{"key":"content-type","value":"application/cloudevents+json"}],"key":"acme","value":"{\"specversion\":\"1.0\",…}"}
+//	{"crc":"50e7b867","firetrail":"letters","version":1,"kind":"waiting","tenant":"acme","letters":1,"reasons":[{"reason":"outage","letters":1}],"created":"2026-03-01T12:00:00.2Z"}
+//	{"crc":"d933cf43","id":"AQIDAAAAAAAAAAAAAAAAAA:4:7","tenant":"acme","reason":"outage","error":"connection refused","stage":"write","attempts":3,"first_failed":"2026-03-01T12:00:00.1Z","topic":"audit.events","topic_id":"AQIDAAAAAAAAAAAAAAAAAA","partition":4,"offset":7,"time":"2026-03-01T11:59:00.005Z","headers":[{"key":"content-type","value":"application/cloudevents+json"}],"key":"acme","value":"{\"specversion\":\"1.0\",\"id\":\"0192f0c1-7b2e-7abc-8def-0123456789ab\"}"}
 //
 // Key, value and headers are the original's, exactly: a JSON string where the bytes are UTF-8 text, and
 // {"base64":"…"} where they are not; null and "" are kept apart. "scans" counts the scans in which the
 // destination refused the letter. The crc is CRC-32C over what stands behind it on the line, so that damage
 // costs the line it is in and no other; the header's count tells what is missing. So
 //
-//	jq 'select(.id) | {reason, error, event: (.value | fromjson?)}' *.batch.dead
+//	jq 'select(.id) | .value as $v | {reason, error, event: (try ($v | fromjson) catch $v)}' *.batch.dead
 //
 // shows what is in them. What may be done by hand while programs run: copy and read any file; remove a
 // .dead or .damaged one; rename .batch.dead to .batch, to have it tried again for another 10 scans. A line

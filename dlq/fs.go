@@ -118,7 +118,10 @@ func (diskFS) SyncDir(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func (diskFS) Lock(path string) (io.Closer, error) {
+func (diskFS) Lock(path string) (io.Closer, error) { return lockFile(path, func() {}) }
+
+// lockFile locks the file of a name. Tests come in between.
+func lockFile(path string, between func()) (io.Closer, error) {
 	l := flock.New(path, flock.SetFlag(os.O_RDWR)) // without O_CREATE: a file that is gone stays so
 	ok, err := l.TryLock()
 	if err != nil {
@@ -127,7 +130,8 @@ func (diskFS) Lock(path string) (io.Closer, error) {
 	if !ok {
 		return nil, errors.Join(errLocked, l.Close())
 	}
-	// Between opening it and locking it, the name may have gone to another file.
+	between()
+	// Since it was opened the name may have gone to another file, whose lock this isn't.
 	held, errHeld := l.Stat()
 	named, errNamed := os.Stat(path)
 	if err := errors.Join(errHeld, errNamed); err != nil {

@@ -1,52 +1,42 @@
 package dlq
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever has the lock has the file of that name, however often the name goes to another file.
+// The lock of a file that has lost its name in the meantime is worth nothing, and isn't given out.
 func TestLockIsOfTheName(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f")
-	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	var serial, taken atomic.Int64
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for taken.Load() < 2000 && !t.Failed() {
-				lock, err := diskFS{}.Lock(path)
-				if err != nil {
-					if !errors.Is(err, errLocked) && !errors.Is(err, fs.ErrNotExist) {
-						t.Error(err)
-					}
-					continue
-				}
-				taken.Add(1)
-				mine := strconv.FormatInt(serial.Add(1), 10)
-				next := path + mine
-				// A new file takes the name, locked before it does, as settle does it.
-				err = os.WriteFile(next, []byte(mine), 0o600)
-				nextLock, errLock := diskFS{}.Lock(next)
-				err = errors.Join(err, errLock, os.Rename(next, path))
-				got, errRead := os.ReadFile(path)
-				if err = errors.Join(err, errRead); err != nil || string(got) != mine {
-					t.Errorf("%s is in the file of %s, which has the lock: %v", got, mine, err)
-				}
-				if err := errors.Join(lock.Close(), nextLock.Close()); err != nil {
-					t.Error(err)
-				}
-			}
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "f"), filepath.Join(dir, "g")
+	for name, between := range map[string]func() error{
+		"replaced": func() error { return os.Rename(other, path) },
+		"removed":  func() error { return os.Remove(path) },
+		"moved":    func() error { return os.Rename(path, path+".processing") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+			require.NoError(t, os.WriteFile(other, nil, 0o600))
+			_, err := lockFile(path, func() { require.NoError(t, between()) })
+			require.ErrorIs(t, err, fs.ErrNotExist)
 		})
 	}
-	wg.Wait()
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	lock, err := diskFS{}.Lock(path)
+	require.NoError(t, err)
+	_, err = diskFS{}.Lock(path)
+	require.ErrorIs(t, err, errLocked)
+	require.NoError(t, os.Rename(path, other)) // it goes with the file
+	_, err = diskFS{}.Lock(other)
+	require.ErrorIs(t, err, errLocked)
+	require.NoError(t, lock.Close())
+	lock, err = diskFS{}.Lock(other)
+	require.NoError(t, err)
+	require.NoError(t, lock.Close())
 }
 
 func TestLockMakesNoFile(t *testing.T) {

@@ -103,3 +103,15 @@ func TestTimes(t *testing.T) {
 func TestOriginID(t *testing.T) {
 	require.Equal(t, "dGhlLXRvcGljLWlkLTE2Yg:3:4711", OriginID([16]byte([]byte("the-topic-id-16b")), 3, 4711))
 }
+
+// Escapes that other writers of JSON use are read as the library reads them.
+func TestForeignEscapes(t *testing.T) {
+	for _, s := range []string{`""`, `"\u2028"`, `"\ud83d\ude00!"`, `"\ud83d"`, `"\u0041\u0042\u0043"`, `"\/\b\f"`, `"a\nb\"c\\\\"`, `"\ud83d\u0041"`} {
+		var want string
+		require.NoError(t, json.Unmarshal([]byte(s), &want))
+		var got text
+		require.NoError(t, json.Unmarshal([]byte(s), &got))
+		require.Equal(t, want, string(got), s)
+		require.NotNil(t, got)
+	}
+}

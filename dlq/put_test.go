@@ -63,12 +63,12 @@ func TestRetryDelivers(t *testing.T) {
 // What is put at once is divided into files that are small enough to be written anew.
 func TestPutDivides(t *testing.T) {
 	d := openDir(t, DirConfig{})
-	in := letters("a", 0, 2*maxFileLetters+1)
+	in := letters("a", 0, maxFileLetters+1)
 	big := letters("b", 0, 3)
 	for i := range big {
 		big[i].Value = make([]byte, maxFileBytes/2)
 	}
 	require.NoError(t, d.Put(t.Context(), Waiting, append(in, big...)))
-	require.Equal(t, 3+3, d.Stats().Waiting.Files)
+	require.Equal(t, 2+3, d.Stats().Waiting.Files)
 	require.Equal(t, append(ids(in), ids(big)...), ids(stored(t, d, Waiting)))
 }

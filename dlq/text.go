@@ -1,6 +1,7 @@
 package dlq
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -95,11 +96,7 @@ func (t *text) UnmarshalJSON(b []byte) error {
 		*t = nil
 		return nil
 	case len(b) > 0 && b[0] == '"':
-		var s string
-		if err := json.Unmarshal(b, &s); err != nil {
-			return err
-		}
-		*t = append(make([]byte, 0, len(s)), s...)
+		*t = unescape(b[1 : len(b)-1])
 		return nil
 	}
 	var o struct {
@@ -114,6 +111,49 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	}
 	*t = append(make([]byte, 0, len(raw)), raw...)
 	return nil
+}
+
+// unescape undoes appendEscape. The JSON around it has been checked to be valid, and its crc to be that of
+// what appendText wrote; what that doesn't write, such as \u2028, is left to the library.
+func unescape(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for len(b) > 0 {
+		i := bytes.IndexByte(b, '\\')
+		if i < 0 {
+			return append(out, b...)
+		}
+		out = append(out, b[:i]...)
+		n := 2
+		switch c := b[i+1]; c {
+		case '"', '\\':
+			out = append(out, c)
+		case 'n':
+			out = append(out, '\n')
+		case 'r':
+			out = append(out, '\r')
+		case 't':
+			out = append(out, '\t')
+		default:
+			n = escapeLen(b[i:])
+			var s string
+			_ = json.Unmarshal(append(append([]byte{'"'}, b[i:i+n]...), '"'), &s) // valid, as the whole is
+			out = append(out, s...)
+		}
+		b = b[i+n:]
+	}
+	return out
+}
+
+// escapeLen is how long the escape is that b begins with, a pair of surrogates being one.
+func escapeLen(b []byte) int {
+	switch {
+	case b[1] != 'u':
+		return 2
+	case len(b) >= 12 && b[6] == '\\' && b[7] == 'u':
+		return 12
+	default:
+		return 6
+	}
 }
 
 // formatTime writes a time so that it comes back to the nanosecond: RFC 3339 where that has a form for
