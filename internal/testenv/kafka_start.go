@@ -113,14 +113,22 @@ func (k *Kafka) start() error {
 }
 
 // guard starts a process that kills the brokers once this one has ended, by whatever death: it waits for the
-// end of a pipe that nobody writes to. It outlives an interrupt of the tests, in a process group of its own.
+// end of a pipe that nobody writes to. It outlives an interrupt of the tests, in a process group of its own, and
+// looks again for a while, because a start that was under way goes on.
 func (k *Kafka) guard() error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	cmd := exec.Command("bash", "-c", `read -r; bash "$1/kafka.sh" kill "$1"; rm -rf "$1"`, "guard", k.dir)
+	const script = `read -r
+		for i in 1 2 3 4 5; do
+			[[ -d $1 ]] || exit
+			bash "$1/kafka.sh" kill "$1"
+			sleep 1
+		done
+		rm -rf "$1"`
+	cmd := exec.Command("bash", "-c", script, "guard", k.dir)
 	cmd.Stdin, cmd.SysProcAttr = r, &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
