@@ -74,11 +74,11 @@ type Config struct {
 
 	// Logger receives what happens. Default: none.
 	Logger *slog.Logger
-	// OnBatch is called after each write and the commit that followed, on the worker's goroutine: it
-	// must be quick. See [BatchReport]. Default none.
+	// OnBatch is called after each write and the commit that followed, one call at a time, on a goroutine of
+	// the worker's: it must be quick. See [BatchReport]. Default none.
 	OnBatch func(BatchReport)
 
-	opts []kgo.Opt // for tests: shorter timeouts
+	groupOpts []kgo.Opt // for tests: shorter timeouts
 }
 
 // Batch says when a batch is cut: at whichever of these comes first.

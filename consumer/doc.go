@@ -14,11 +14,11 @@
 //	fetch.go    poll ─► decode.go   record ─► row, or letter
 //	flow.go     what lies between fetch and commit, and how much memory it takes
 //	batch.go    rows of all partitions ─► batches, cut at size, bytes, age
-//	write.go    batch ─► Sinker, tried again; isolate.go finds the rows that are at fault
+//	write.go    batch ─► Sinker, tried again; isolate.go and suspects.go find the rows at fault
 //	letters.go  what can't be stored ─► letter topic and directory
-//	offsets.go  what is done ─► the low-water mark of its partition ─► commit
+//	offsets.go  what is done ─► the low-water mark of its partition; commit.go commits it
 //
-// Three goroutines carry it: one polls and decodes, one writes and commits, one sends letters. What they
+// Four goroutines carry it: one polls and decodes, one writes, one sends letters, one commits. What they
 // share is the flow, behind one mutex that is never held across a call to Kafka or the database.
 //
 // # What a failing write means

@@ -2,19 +2,15 @@ package consumer
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const (
 	// revokeTimeout is how long a rebalance waits for writes under way; the group gives its members
 	// a minute (RebalanceTimeout), and all of them wait for the slowest.
 	revokeTimeout = 10 * time.Second
-	commitTimeout = 10 * time.Second
 
 	maxFetch          = 8 << 20 // bytes of one fetch of a broker, as they lie there
 	maxPartitionFetch = 1 << 20
@@ -24,10 +20,7 @@ const (
 
 // adminOpts are the options of the client that isn't in the group.
 func (w *Worker) adminOpts() []kgo.Opt {
-	return append([]kgo.Opt{
-		kgo.ProducerBatchMaxBytes(maxLetter),
-		kgo.ProducerLinger(0),
-	}, w.cfg.opts...)
+	return []kgo.Opt{kgo.ProducerBatchMaxBytes(maxLetter), kgo.ProducerLinger(0)}
 }
 
 // groupOpts are the options of the group's member. Rebalances are blocked while a poll's records are being
@@ -51,7 +44,7 @@ func (w *Worker) groupOpts(hard context.Context) []kgo.Opt {
 	if w.cfg.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(w.cfg.InstanceID))
 	}
-	return append(opts, w.cfg.opts...)
+	return append(opts, w.cfg.groupOpts...)
 }
 
 // assigned takes partitions over.
@@ -84,7 +77,7 @@ func (w *Worker) revoked(hard context.Context, m map[string][]int32) {
 	ctx, cancel := context.WithTimeout(hard, revokeTimeout)
 	defer cancel()
 	w.flow.waitIdle(ctx, parts)
-	w.commit(hard, parts)
+	w.commits.commit(hard, parts)
 	w.drop(parts)
 }
 
@@ -135,79 +128,4 @@ func (f *flow) waitIdle(ctx context.Context, parts []*partition) {
 			return
 		}
 	}
-}
-
-// commit commits what is done, of the given partitions or, if parts is nil, of all. It reports whether nothing
-// is left to commit; what failed is kept for the next time.
-func (w *Worker) commit(ctx context.Context, parts []*partition) bool {
-	w.commitMu.Lock()
-	defer w.commitMu.Unlock()
-	marks := w.flow.dirty(parts)
-	if len(marks) == 0 {
-		return true
-	}
-	if ctx.Err() != nil {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	var answer map[source]error
-	w.client.CommitOffsetsSync(ctx, offsets(marks), func(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
-		answer = commitErrors(req, resp, err)
-	})
-	err := w.flow.committed(marks, answer)
-	w.stats.count(func(s *Stats) {
-		if err != nil {
-			s.CommitErrors++
-		} else {
-			s.Commits++
-		}
-	})
-	if err != nil {
-		w.log.Warn("commit failed; it is tried again", "err", err)
-		if clear := explainFatal(w.cfg, err); clear != nil {
-			w.fatal(clear)
-		}
-	}
-	return err == nil
-}
-
-// commitErrors returns what became of each partition of a commit.
-func commitErrors(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) map[source]error {
-	m := map[source]error{}
-	if err != nil {
-		for _, t := range req.Topics {
-			for _, p := range t.Partitions {
-				m[source{t.Topic, p.Partition}] = err
-			}
-		}
-		return m
-	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			m[source{t.Topic, p.Partition}] = kerr.ErrorForCode(p.ErrorCode)
-		}
-	}
-	return m
-}
-
-var errNoAnswer = errors.New("the broker's answer leaves the partition out")
-
-// committed takes down what was committed and returns the first error.
-func (f *flow) committed(marks []mark, answer map[source]error) (first error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, m := range marks {
-		err, ok := answer[m.part.source]
-		switch {
-		case !ok:
-			err = errNoAnswer
-		case err == nil:
-			m.part.committed = m.offset
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	return first
 }

@@ -1,41 +1,78 @@
 package consumer
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/sinkertest"
 )
 
-// guardCommits checks at the broker, for every commit, that all events below it are in the sink at that moment.
-// The returned function gives the first commit that was ahead.
-func guardCommits(w *world) func() error {
-	var (
-		mu    sync.Mutex
-		first error
-	)
+// guard checks at the broker, for every commit, that each event below it is in the sink at that moment. It is the
+// sink that workers are given.
+type guard struct {
+	*sinkertest.Memory
+	w *world
+
+	mu     sync.Mutex
+	has    map[firetrail.ID]bool
+	prefix map[int32]int // so many events of the partition, from the first, are known to be stored
+	err    error
+	checks int
+}
+
+// guardCommits begins to check. All of the topic's records must be events produced by w.events.
+func guardCommits(w *world) *guard {
+	g := &guard{Memory: w.sink, w: w, has: map[firetrail.ID]bool{}, prefix: map[int32]int{}}
 	w.cluster.ControlKey(kmsg.OffsetCommit.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		w.cluster.KeepControl()
-		stored := map[string]int64{} // by tenant, which is named after the partition
-		for _, row := range w.sink.Rows() {
-			stored[row.Tenant]++
-		}
 		for _, t := range req.(*kmsg.OffsetCommitRequest).Topics {
 			for _, p := range t.Partitions {
-				if has := stored[fmt.Sprintf("tenant-%d", p.Partition)]; p.Offset > has {
-					mu.Lock()
-					if first == nil {
-						first = fmt.Errorf("partition %d: offset %d committed with %d rows stored", p.Partition, p.Offset, has)
-					}
-					mu.Unlock()
-				}
+				g.check(p.Partition, int(p.Offset))
 			}
 		}
 		return nil, nil, false
 	})
-	return func() error {
-		mu.Lock()
-		defer mu.Unlock()
-		return first
+	return g
+}
+
+func (g *guard) Write(ctx context.Context, b sinkers.Batch) (sinkers.Result, error) {
+	res, err := g.Memory.Write(ctx, b)
+	if err == nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for i := range b.Rows {
+			g.has[b.Rows[i].ID] = true
+		}
 	}
+	return res, err
+}
+
+func (g *guard) check(partition int32, offset int) {
+	sent := g.w.sentTo(partition)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.checks++
+	n := g.prefix[partition]
+	for n < len(sent) && g.has[sent[n]] {
+		n++
+	}
+	g.prefix[partition] = n
+	if offset > n && g.err == nil {
+		g.err = fmt.Errorf("partition %d: offset %d is committed, but the event at %d is not stored", partition, offset, n)
+	}
+}
+
+// verdict returns the first commit that was ahead, or that there was none to check.
+func (g *guard) verdict() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.checks == 0 {
+		return fmt.Errorf("nothing was committed")
+	}
+	return g.err
 }

@@ -63,7 +63,7 @@ func TestPoisonCostsItselfAlone(t *testing.T) {
 				"first": {0}, "last": {999}, "some": {1, 2, 3, 400, 999}, "near": {510, 511, 512, 513},
 			} {
 				t.Run(fmt.Sprintf("%s/%s/probes=%v", kind.name, name, probes), func(t *testing.T) {
-					inWorld(t, 1, func(w *world) {
+					inWorld(t, 1, func(t *testing.T, w *world) {
 						events := w.events(1000, 0)
 						bad := pick(events, at...)
 						w.sink.OnWrite(kind.hook(bad))
@@ -80,7 +80,7 @@ func TestPoisonCostsItselfAlone(t *testing.T) {
 						})
 						for range 5 {
 							w.events(5, 0)
-							time.Sleep(10 * time.Second)
+							pass(10 * time.Second)
 						}
 						w.awaitCommitted(0, 1030)
 						for _, l := range w.letters(len(at)) {
@@ -99,7 +99,7 @@ func TestPoisonCostsItselfAlone(t *testing.T) {
 // A row that is poison and alone, with an error nobody understands: the probe decides.
 func TestLonePoison(t *testing.T) {
 	t.Run("the probe stores", func(t *testing.T) {
-		inWorld(t, 1, func(w *world) {
+		inWorld(t, 1, func(t *testing.T, w *world) {
 			w.sink.OnWrite(poison(errStrange, pick(w.events(1, 0), 0)))
 			r := w.start(nil)
 			w.awaitCommitted(0, 1)
@@ -108,16 +108,16 @@ func TestLonePoison(t *testing.T) {
 		})
 	})
 	t.Run("there is no probe", func(t *testing.T) {
-		inWorld(t, 1, func(w *world) {
+		inWorld(t, 1, func(t *testing.T, w *world) {
 			w.sink.OnWrite(poison(errStrange, pick(w.events(1, 0), 0)))
 			r := w.start(func(c *Config) { c.Sink = bare{w.sink} })
 			w.await("suspicion", func() bool { return r.Stats().Suspects == 1 })
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			require.EqualValues(t, -1, w.committed(0))
 			w.noLetters()
 			for range 4 {
 				w.events(1, 0) // proof
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 			}
 			w.awaitCommitted(0, 5)
 			w.letters(1)
@@ -131,7 +131,7 @@ func TestLonePoison(t *testing.T) {
 func TestDatabaseAwayInTheMiddleOfIsolating(t *testing.T) {
 	for _, probes := range []bool{true, false} {
 		t.Run(fmt.Sprintf("probes=%v", probes), func(t *testing.T) {
-			inWorld(t, 1, func(w *world) {
+			inWorld(t, 1, func(t *testing.T, w *world) {
 				events := w.events(1000, 0)
 				bad := pick(events, 17, 700)
 				writes := 0
@@ -149,11 +149,11 @@ func TestDatabaseAwayInTheMiddleOfIsolating(t *testing.T) {
 						c.Sink = bare{w.sink}
 					}
 				})
-				time.Sleep(50 * time.Minute)
+				pass(50 * time.Minute)
 				w.noLetters()
 				for range 10 {
 					w.events(1, 0)
-					time.Sleep(10 * time.Minute)
+					pass(10 * time.Minute)
 				}
 				w.awaitCommitted(0, 1010)
 				w.awaitStored(1008)
@@ -218,12 +218,12 @@ func TestIsolatingIsCheap(t *testing.T) {
 // A sink that takes nothing of a batch is away, whatever its error and its probe say.
 func TestNothingStoredIsAnOutage(t *testing.T) {
 	for _, err := range []error{errStrange, sinkers.Permanent(errStrange)} {
-		inWorld(t, 1, func(w *world) {
+		inWorld(t, 1, func(t *testing.T, w *world) {
 			w.events(5000, 0)
 			w.sink.OnWrite(sinkertest.Fail(err))
 			r := w.start(nil)
 			w.await("pause", func() bool { return r.Stats().State == Paused })
-			time.Sleep(30 * time.Second)
+			pass(30 * time.Second)
 			w.sink.OnWrite(nil)
 			w.awaitStored(5000)
 			w.awaitCommitted(0, 5000)

@@ -72,7 +72,7 @@ type postman struct {
 	stats       *counters
 	log         *slog.Logger
 	retry       Retry
-	moved       func(ctx context.Context) // called when letters were sent or can't be
+	moved       func() // called when letters were sent or can't be
 
 	mu     sync.Mutex
 	queue  []*letter
@@ -174,7 +174,7 @@ func (p *postman) round(ctx context.Context, letters []*letter) (failed []*lette
 		}
 	}
 	p.flow.lettersDone(sent, failed)
-	p.moved(ctx)
+	p.moved()
 	return failed
 }
 

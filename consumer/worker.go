@@ -32,9 +32,9 @@ type Worker struct {
 	client  *kgo.Client // the group's member
 	fatal   context.CancelCauseFunc
 
-	commitMu sync.Mutex // one commit at a time, and none beside the end of an assignment
-	pauseMu  sync.Mutex // guards paused
-	paused   map[source]bool
+	commits *committer
+	pauseMu sync.Mutex // guards paused
+	paused  map[source]bool
 
 	brokers atomic.Pointer[error] // why the brokers can't be used, as of the last check
 }
@@ -53,6 +53,7 @@ func New(cfg Config) (*Worker, error) {
 		paused: map[source]bool{},
 		fatal:  func(error) {},
 	}
+	w.commits = newCommitter(w)
 	w.stats.setState(Idle, "Run was not called yet")
 	w.post = &postman{
 		dirSuffices: cfg.DirIsDurable, flow: w.flow, stats: &w.stats, log: w.log, retry: cfg.Retry,
@@ -114,7 +115,7 @@ func (w *Worker) run(ctx context.Context) error {
 
 // work runs the goroutines until soft has ended and what is in flight is drained, or hard has ended.
 func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) {
-	var side, main errgroup.Group
+	var side, main, last errgroup.Group
 	side.Go(func() error { w.watch(soft); return nil })
 	if w.cfg.LetterDir != nil {
 		side.Go(func() error { w.runLetterDir(soft); return nil })
@@ -124,6 +125,7 @@ func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) 
 		return (&writer{Worker: w, store: w.store}).run(soft, hard)
 	})
 	main.Go(func() error { return w.post.run(hard) })
+	last.Go(func() error { return w.commits.run(hard) })
 
 	w.poll(soft)
 	w.stats.setState(Stopping, "draining")
@@ -136,10 +138,10 @@ func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) 
 		defer t.Stop()
 	}
 	w.flow.close()
-	if err := main.Wait(); err != nil {
+	err := main.Wait()
+	close(w.commits.end)
+	if err = errors.Join(err, last.Wait()); err != nil {
 		w.log.Warn("stopped with events in flight; they will be read again", "err", err, "bytes", w.Stats().InFlightBytes)
-	} else {
-		w.commit(hard, nil) // of letters that were sent after the last batch
 	}
 	_ = side.Wait()
 }
@@ -187,8 +189,8 @@ func (w *Worker) useLetterForms() {
 }
 
 // lettersMoved is called by the postman after a round.
-func (w *Worker) lettersMoved(ctx context.Context) {
-	w.commit(ctx, nil)
+func (w *Worker) lettersMoved() {
+	signal(w.commits.wake)
 	w.syncPauses()
 }
 

@@ -30,47 +30,64 @@ const (
 	testGroup   = "audit"
 )
 
-// world is a broker, a sink and the workers between them, in virtual time: no test sleeps.
+// world is a broker, a sink and the workers between them.
 type world struct {
 	t       *testing.T
+	virtual bool // time is
 	cluster *kfake.Cluster
-	network *kfake.VirtualNetwork
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	broker  string
 	cl      *kgo.Client // the test's own
 	sink    *sinkertest.Memory
 	seq     int
 	workers []*running
+
+	mu   sync.Mutex
+	sent map[int32][]firetrail.ID // by partition, in order
 }
 
-// inWorld runs test in a bubble with a broker that has the topics, with so many partitions.
-func inWorld(t *testing.T, partitions int32, test func(w *world)) {
+// inWorld runs test in a bubble of virtual time, with a broker that has the topics, with so many partitions.
+func inWorld(t *testing.T, partitions int32, test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, network: &kfake.VirtualNetwork{}, sink: &sinkertest.Memory{}}
-		cluster, err := kfake.NewCluster(
-			kfake.NumBrokers(1),
-			kfake.Ports(9092),
-			kfake.ListenFn(w.network.Listen),
-			kfake.SeedTopics(partitions, testTopic),
-			kfake.SeedTopics(1, testLetters),
-		)
-		require.NoError(t, err)
-		w.cluster = cluster
-		defer cluster.Close()
-		w.cl = w.client()
-		defer w.cl.Close()
-		defer func() {
-			for _, r := range w.workers { // of a test that failed
-				r.abort()
-				<-r.done
-			}
-		}()
-		test(w)
+		network := &kfake.VirtualNetwork{}
+		w := &world{t: t, virtual: true, dial: network.DialContext}
+		w.run(partitions, test, kfake.Ports(9092), kfake.ListenFn(network.Listen))
 	})
+}
+
+// inRealTime is inWorld for tests in which members join while others commit: the client waits for a mutex then,
+// and virtual time stands still while anybody does.
+func inRealTime(t *testing.T, partitions int32, test func(t *testing.T, w *world)) {
+	t.Helper()
+	w := &world{t: t, dial: (&net.Dialer{}).DialContext}
+	w.run(partitions, test, kfake.GroupMinSessionTimeout(100*time.Millisecond))
+}
+
+func (w *world) run(partitions int32, test func(t *testing.T, w *world), opts ...kfake.Opt) {
+	w.sink, w.sent = &sinkertest.Memory{}, map[int32][]firetrail.ID{}
+	cluster, err := kfake.NewCluster(append(opts,
+		kfake.NumBrokers(1),
+		kfake.SeedTopics(partitions, testTopic),
+		kfake.SeedTopics(1, testLetters),
+	)...)
+	require.NoError(w.t, err)
+	defer cluster.Close()
+	w.cluster, w.broker = cluster, cluster.ListenAddrs()[0]
+	w.cl = w.client()
+	defer w.cl.Close()
+	defer func() {
+		for _, r := range w.workers { // of a test that failed
+			r.abort()
+			<-r.done
+		}
+	}()
+	test(w.t, w)
 }
 
 func (w *world) client(opts ...kgo.Opt) *kgo.Client {
 	opts = append([]kgo.Opt{
-		kgo.SeedBrokers("localhost:9092"), kgo.Dialer(w.network.DialContext), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.SeedBrokers(w.broker), kgo.Dialer(w.dial), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 	}, opts...)
 	cl, err := kgo.NewClient(opts...)
 	require.NoError(w.t, err)
@@ -122,13 +139,24 @@ func (w *world) events(n int, partition int32) []firetrail.Event {
 		events[i] = w.event(fmt.Sprintf("tenant-%d", partition))
 		records[i] = w.record(events[i], partition)
 	}
+	w.mu.Lock()
+	for i := range events {
+		w.sent[partition] = append(w.sent[partition], events[i].ID)
+	}
+	w.mu.Unlock()
 	w.produce(records...)
 	return events
 }
 
+func (w *world) sentTo(partition int32) []firetrail.ID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent[partition]
+}
+
 // link is a worker's way to the broker; it can be cut.
 type link struct {
-	network *kfake.VirtualNetwork
+	through func(ctx context.Context, network, addr string) (net.Conn, error)
 	mu      sync.Mutex
 	cut     bool
 	conns   []net.Conn
@@ -140,7 +168,7 @@ func (l *link) dial(ctx context.Context, network, addr string) (net.Conn, error)
 	if l.cut {
 		return nil, errors.New("the network is cut")
 	}
-	c, err := l.network.DialContext(ctx, network, addr)
+	c, err := l.through(ctx, network, addr)
 	if err == nil {
 		l.conns = append(l.conns, c)
 	}
@@ -171,19 +199,28 @@ type running struct {
 
 // config is a worker's, before changes.
 func (w *world) config() Config {
-	return Config{
-		Kafka:  kafkaclient.Config{Brokers: []string{"localhost:9092"}, Dial: w.network.DialContext},
+	cfg := Config{
+		Kafka:  kafkaclient.Config{Brokers: []string{w.broker}, Dial: w.dial},
 		Group:  testGroup,
 		Sink:   w.sink,
 		Logger: slog.New(slog.NewTextHandler(testWriter{w.t}, nil)),
 	}
+	if !w.virtual {
+		cfg.Batch.FlushInterval = 20 * time.Millisecond
+		cfg.Retry = Retry{Delay: 10 * time.Millisecond, MaxDelay: 50 * time.Millisecond}
+		cfg.groupOpts = []kgo.Opt{
+			kgo.HeartbeatInterval(20 * time.Millisecond), kgo.SessionTimeout(time.Second),
+			kgo.RebalanceTimeout(10 * time.Second), kgo.FetchMaxWait(100 * time.Millisecond),
+		}
+	}
+	return cfg
 }
 
 // start runs a worker.
 func (w *world) start(change func(*Config)) *running {
 	w.t.Helper()
 	cfg := w.config()
-	l := &link{network: w.network}
+	l := &link{through: w.dial}
 	cfg.Kafka.Dial = l.dial
 	if change != nil {
 		change(&cfg)
@@ -216,17 +253,24 @@ func (r *running) abort() {
 	r.cancel()
 }
 
-// await waits in virtual time until ok.
+// await waits until ok.
 func (w *world) await(what string, ok func() bool) {
 	w.t.Helper()
+	if !w.virtual {
+		require.Eventually(w.t, ok, time.Minute, 5*time.Millisecond, what)
+		return
+	}
 	for range 100_000 {
 		if ok() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond) // virtual
+		pass(10 * time.Millisecond)
 	}
 	require.Fail(w.t, "never came: "+what)
 }
+
+// pass lets virtual time pass.
+func pass(d time.Duration) { <-time.After(d) }
 
 func (w *world) awaitStored(n int) {
 	w.t.Helper()
@@ -251,6 +295,14 @@ func (w *world) committed(partition int32) int64 {
 func (w *world) awaitCommitted(partition int32, offset int64) {
 	w.t.Helper()
 	w.await(fmt.Sprintf("commit of %d", offset), func() bool { return w.committed(partition) == offset })
+}
+
+// members returns the members of the group.
+func (w *world) members() []kadm.DescribedGroupMember {
+	w.t.Helper()
+	d, err := w.adm().DescribeGroups(w.t.Context(), testGroup)
+	require.NoError(w.t, err)
+	return d[testGroup].Members
 }
 
 // letters reads the n letters of the topic, of each the first copy.

@@ -21,16 +21,14 @@ type writer struct {
 	*Worker
 	store   *store
 	suspect suspects
-	reports []BatchReport // of writes whose commit has not been tried yet
-	// retryCommit is when to try a commit again that failed; zero when none did.
-	retryCommit time.Time
+	reports []BatchReport // of writes since settle
 }
 
 // run writes until the flow is closed and empty, or hard ends. Once soft has ended an outage is no longer waited
 // for: what can't be written is left to the next owner of its partition.
 func (w *writer) run(soft, hard context.Context) error {
 	for {
-		b, err := w.flow.take(hard, earliest(w.suspect.due, w.retryCommit))
+		b, err := w.flow.take(hard, w.suspect.due)
 		if errors.Is(err, errClosed) {
 			return nil
 		}
@@ -47,27 +45,14 @@ func (w *writer) run(soft, hard context.Context) error {
 	}
 }
 
-func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// settle commits what is done and gives the reports of it.
+// settle has committed what is done, and reported.
 func (w *writer) settle(ctx context.Context) {
-	committed := w.commit(ctx, nil)
-	w.retryCommit = time.Time{}
-	if !committed {
-		w.retryCommit = time.Now().Add(w.cfg.Retry.Delay)
-	}
 	w.syncPauses()
-	for _, r := range w.reports {
-		r.Committed = committed
-		w.cfg.OnBatch(r)
+	select {
+	case w.commits.settled <- w.reports:
+	case <-ctx.Done():
 	}
-	clear(w.reports)
-	w.reports = w.reports[:0]
+	w.reports = nil
 }
 
 // write brings b, which is in the writer's hands, to an end: its rows are stored, letters, suspects, or no
