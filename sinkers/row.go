@@ -40,9 +40,15 @@ type namedText struct{ field, text string }
 
 func (r *Row) texts() [10]namedText {
 	return [...]namedText{
-		{"actor type", r.Actor.Type}, {"actor id", r.Actor.ID}, {"actor name", r.Actor.Name},
-		{"entity type", r.Entity.Type}, {"entity id", r.Entity.ID},
-		{"ip", r.Request.IP}, {"user agent", r.Request.UserAgent}, {"request id", r.Request.ID},
-		{"traceparent", r.Request.Traceparent}, {"source", r.Source},
+		{"actor type", r.Actor.Type},
+		{"actor id", r.Actor.ID},
+		{"actor name", r.Actor.Name},
+		{"entity type", r.Entity.Type},
+		{"entity id", r.Entity.ID},
+		{"ip", r.Request.IP},
+		{"user agent", r.Request.UserAgent},
+		{"request id", r.Request.ID},
+		{"traceparent", r.Request.Traceparent},
+		{"source", r.Source},
 	}
 }

@@ -75,7 +75,10 @@ func scan(e *env) {
 			e.Fatalf("Scan %+v yielded\n%v; want\n%v", scan, got, want)
 		}
 	}
-	for range s.Scan(e.ctx, sinkers.Scan{AllTenants: true}) {
+	for _, err := range s.Scan(e.ctx, sinkers.Scan{AllTenants: true}) {
+		if err != nil {
+			e.Fatalf("Scan: %v", err)
+		}
 		break // a caller may stop
 	}
 }
@@ -104,8 +107,11 @@ func tenants(e *env) {
 			e.Fatalf("Tenants yielded %q; want %q", got, want)
 		}
 	}
-	for range l.Tenants(e.ctx) {
-		break
+	for _, err := range l.Tenants(e.ctx) {
+		if err != nil {
+			e.Fatalf("Tenants: %v", err)
+		}
+		break // a caller may stop
 	}
 }
 

@@ -163,5 +163,5 @@ func TestKitFindsMutants(t *testing.T) {
 type bare struct{ sinkers.Sinker }
 
 func TestKitPassesOverCompanions(t *testing.T) {
-	sinkertest.Run(t, func(*testing.T) sinkers.Sinker { return bare{new(sinkertest.Memory)} })
+	sinkertest.Run(t, func(*testing.T) sinkers.Sinker { return bare{new(sinkertest.Memory)} }, sinkertest.LargeBatch(1_000))
 }

@@ -78,6 +78,7 @@ func bareLoop(tb testing.TB, s *Sink, chunks [][]any) {
 	tx, err := s.writer.Begin()
 	require.NoError(tb, err)
 	stmt := tx.Stmt(s.insertChunk)
+	defer func() { _ = stmt.Close() }()
 	for _, args := range chunks {
 		if _, err := stmt.Exec(args...); err != nil {
 			tb.Fatal(err)

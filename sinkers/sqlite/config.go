@@ -13,7 +13,8 @@ type Config struct {
 	// Path of the database file. It is made if it isn't there; its directory is not.
 	Path string
 	// ReadOnly opens what is there for queries alone, beside a live worker too. It takes no lock, makes no
-	// database and migrates none; Write, Prune and Probe return an error.
+	// database and migrates none; Write, Prune and Probe return an error. Where no worker is running, SQLite
+	// makes its two companion files (-wal and -shm) and leaves them.
 	ReadOnly bool
 	// WaitForLock makes Open wait until the lock is free or its context ends, rather than return ErrLocked
 	// at once: the way to stand by for another process.

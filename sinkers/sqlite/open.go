@@ -152,10 +152,11 @@ func (s *Sink) prepare(ctx context.Context) (err error) {
 		stmt **sql.Stmt
 		text string
 	}{
-		{&s.insertChunk, sqlstore.Insert(chunkRows)}, {&s.insertOne, sqlstore.Insert(1)},
+		{&s.insertChunk, sqlstore.Insert(chunkRows)},
+		{&s.insertOne, sqlstore.Insert(1)},
 		{&s.selectHash, sqlstore.SelectHash},
 	} {
-		if *p.stmt, err = s.writer.PrepareContext(ctx, p.text); err != nil {
+		if *p.stmt, err = s.writer.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // Close closes it
 			return err
 		}
 	}

@@ -200,5 +200,8 @@ func TestReadOnly(t *testing.T) {
 	// After the writer's clean end too.
 	require.NoError(t, reader.Close())
 	require.NoError(t, writer.Close())
-	require.Equal(t, 10, count(t, openWith(t, Config{Path: path, ReadOnly: true})))
+	reader = openWith(t, Config{Path: path, ReadOnly: true})
+	require.Equal(t, 10, count(t, reader))
+	require.NoError(t, reader.Close())
+	mustWrite(t, openAt(t, path), someRows(t, 10, 20))
 }

@@ -32,7 +32,10 @@ func (s *Sink) Write(ctx context.Context, b sinkers.Batch) (sinkers.Result, erro
 		return sinkers.Result{}, s.fail(ctx, "write", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	w := &write{sink: s, tx: tx, rows: b.Rows}
+	w := &write{
+		rows: b.Rows, tx: tx, // which closes its statements
+		insertChunk: tx.Stmt(s.insertChunk), insertOne: tx.Stmt(s.insertOne), selectHash: tx.Stmt(s.selectHash),
+	}
 	if err := w.run(ctx); err != nil {
 		return sinkers.Result{}, s.fail(ctx, "write", err)
 	}
@@ -44,9 +47,11 @@ func (s *Sink) Write(ctx context.Context, b sinkers.Batch) (sinkers.Result, erro
 
 // write is one Write under way.
 type write struct {
-	sink *Sink
-	tx   *sql.Tx
 	rows []sinkers.Row
+	tx   *sql.Tx
+
+	insertChunk, insertOne, selectHash *sql.Stmt
+
 	args []any
 	box  sqlstore.Args
 
@@ -130,11 +135,11 @@ func (w *write) chunk(indexes []int) error {
 // insert stores n rows from args and returns how many were new.
 func (w *write) insert(n int) (int, error) {
 	if n == chunkRows {
-		return w.exec(w.sink.insertChunk, w.args)
+		return affected(w.insertChunk, w.args)
 	}
 	stored := 0
 	for args := range slices.Chunk(w.args, sqlstore.Columns) {
-		one, err := w.exec(w.sink.insertOne, args)
+		one, err := affected(w.insertOne, args)
 		if err != nil {
 			return 0, err
 		}
@@ -143,8 +148,8 @@ func (w *write) insert(n int) (int, error) {
 	return stored, nil
 }
 
-func (w *write) exec(stmt *sql.Stmt, args []any) (int, error) {
-	res, err := w.tx.Stmt(stmt).Exec(args...)
+func affected(stmt *sql.Stmt, args []any) (int, error) {
+	res, err := stmt.Exec(args...)
 	if err != nil {
 		return 0, err
 	}
@@ -155,11 +160,10 @@ func (w *write) exec(stmt *sql.Stmt, args []any) (int, error) {
 // compare tells duplicates from conflicts among rows of which some were there already: what is stored
 // now under a row's id is either that row's content or another's.
 func (w *write) compare(indexes []int) error {
-	stmt := w.tx.Stmt(w.sink.selectHash)
 	for _, i := range indexes {
 		r := &w.rows[i]
 		var hash []byte
-		if err := stmt.QueryRow(r.Tenant, r.ID[:]).Scan(&hash); err != nil {
+		if err := w.selectHash.QueryRow(r.Tenant, r.ID[:]).Scan(&hash); err != nil {
 			return err
 		}
 		if string(hash) != string(r.Hash[:]) {
@@ -177,7 +181,7 @@ func (w *write) isolate(indexes []int, cause error) error {
 		if _, err := w.tx.Exec("SAVEPOINT one"); err != nil {
 			return err
 		}
-		_, err := w.exec(w.sink.insertOne, w.args[k*sqlstore.Columns:(k+1)*sqlstore.Columns])
+		_, err := affected(w.insertOne, w.args[k*sqlstore.Columns:(k+1)*sqlstore.Columns])
 		_, undo := w.tx.Exec("ROLLBACK TO one; RELEASE one")
 		switch {
 		case err != nil && isData(err):

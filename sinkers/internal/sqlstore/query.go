@@ -75,8 +75,11 @@ func (s *selection) order(table string) string {
 func (s *selection) filter(pos sinkers.CursorPosition) {
 	q := s.q
 	for _, f := range [...]struct{ column, value string }{
-		{"actor_type", q.ActorType}, {"actor_id", q.ActorID},
-		{"entity_type", q.EntityType}, {"entity_id", q.EntityID}, {"outcome", q.Outcome},
+		{"actor_type", q.ActorType},
+		{"actor_id", q.ActorID},
+		{"entity_type", q.EntityType},
+		{"entity_id", q.EntityID},
+		{"outcome", q.Outcome},
 	} {
 		if f.value != "" {
 			s.and(f.column, "=", f.value)
