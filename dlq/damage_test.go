@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -192,6 +193,28 @@ func TestOddFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A file that can't be read doesn't hold up what its tenant has behind it, and is tried with each scan.
+func TestUnreadableFile(t *testing.T) {
+	m := newMemFS()
+	d := openDir(t, DirConfig{Path: "d", fs: m})
+	require.NoError(t, d.Put(t.Context(), Waiting, letters("a", 0, 1)))
+	require.NoError(t, d.Put(t.Context(), Waiting, letters("a", 1, 2)))
+	m.fail = func(_ int, op string) error {
+		if op == "open" {
+			m.fail = nil
+			return syscall.EIO
+		}
+		return nil
+	}
+	var x destination
+	_, err := d.Retry(t.Context(), x.deliver)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.Equal(t, []string{"a-1"}, x.ids())
+	_, err = d.Retry(t.Context(), x.deliver)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a-1", "a-0"}, x.ids())
 }
 
 // A line without end is passed over without being held in memory.

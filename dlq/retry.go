@@ -178,9 +178,11 @@ func (s *scanState) file(ctx context.Context, n fileName) bool {
 	s.changed = true
 	s.res.Files++
 	p := pass{d: d, name: work, deliver: s.deliver}
-	err = p.run(ctx)
-	if err == nil {
+	goOn := false
+	if err = p.run(ctx); err == nil {
 		err = p.settle(ctx)
+	} else {
+		goOn = true // one file that can't be read must not hold up its tenant for ever
 	}
 	s.count(&p, err)
 	if err != nil {
@@ -188,7 +190,7 @@ func (s *scanState) file(ctx context.Context, n fileName) bool {
 		if err := d.rename(work, n); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.failed(fmt.Errorf("giving back %s: %w", n, err)) // the next scan's recovery does it
 		}
-		return false
+		return goOn && !p.away
 	}
 	return !p.away
 }
