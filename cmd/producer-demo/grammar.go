@@ -7,6 +7,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/firetrail/firetrail/cmd/internal/cli"
+	"github.com/firetrail/firetrail/kafkaclient"
 )
 
 // The values of --format and --mode.
@@ -37,8 +38,8 @@ type grammar struct {
 	Witness string `hidden:"" help:"Append the id of each event whose Fire has returned to this file."`
 }
 
-const description = `Audit events all the way: a durable producer, a broker, a sink worker and SQLite,
-in this one process, fed with real events.
+const description = `Audit events all the way: a durable producer, a broker, a sink worker and
+SQLite, in this one process, fed with real events.
 
 Exit codes: 0 every event is in the database once, 1 not so, 2 the command line
 is wrong. After Ctrl-C, or a kill, --drain-only stores what was left.`
@@ -68,6 +69,9 @@ func (g *grammar) check(p *cli.Problems) {
 	}
 	if g.Topic == "" || strings.ContainsAny(g.Topic, " /,") {
 		p.Add("topic", "%q is no name of a topic", g.Topic)
+	}
+	if len(g.Brokers) > 0 {
+		p.AddError(kafkaclient.Config{Brokers: g.Brokers}.Validate())
 	}
 	g.contradictions(p)
 }

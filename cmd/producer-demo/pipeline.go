@@ -115,7 +115,7 @@ func (p *pipeline) openWorker(ctx context.Context) (err error) {
 		// A member that was killed would keep the partitions until its session ends; this one is the same
 		// member again. The directory's lock keeps it the only one.
 		InstanceID: "demo",
-		Sink: p.db, LetterDir: p.letters, DirIsDurable: true,
+		Sink:       p.db, LetterDir: p.letters, DirIsDurable: true,
 		Batch:  consumer.Batch{FlushInterval: 100 * time.Millisecond},
 		Logger: p.log, OnBatch: p.stored,
 	})

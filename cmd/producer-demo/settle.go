@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,11 +14,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// openGroup names the consumer group, which belongs to the directory: its database holds what the group
-// has committed. With brokers that others use too, a new group begins at the topic's end, so that the
+// openGroup names the consumer group, which belongs to the directory and the brokers: the directory's
+// database holds what the group has committed there. With brokers that others use too, a new group begins at the topic's end, so that the
 // demo stores its own events and not everything the topic ever had.
 func (p *pipeline) openGroup(ctx context.Context) error {
-	path := p.settings.path("group")
+	file := "group"
+	if p.broker == nil {
+		brokers := slices.Sorted(slices.Values(p.settings.Brokers))
+		file += fmt.Sprintf("-%x", sha256.Sum256([]byte(strings.Join(append(brokers, p.settings.Topic), "\x00"))))[:17]
+	}
+	path := p.settings.path(file)
 	b, err := os.ReadFile(path)
 	if err == nil {
 		p.group = strings.TrimSpace(string(b))
