@@ -48,7 +48,7 @@ func BenchmarkFire(b *testing.B) {
 				b.Run(kind+"/"+mode.String()+"/"+map[int]string{1: "1", 8: "8"}[goroutines], func(b *testing.B) {
 					cfg := Config{Kafka: kafkaclient.Config{Brokers: c.ListenAddrs()}, Mode: mode, Dir: b.TempDir(), Namespace: "bench", MaxBytes: -1, Linger: -1}
 					p := start(b, cfg)
-					fireBursts(b, p, ctx, e, goroutines)
+					fireBursts(ctx, b, p, e, goroutines)
 					require.Zero(b, p.Stats().Unprotected)
 					require.Zero(b, p.Stats().DroppedEvents())
 				})
@@ -59,7 +59,7 @@ func BenchmarkFire(b *testing.B) {
 
 // fireBursts fires b.N events and reports the time spent in Fire alone as ns/op. The benchmark's own clock would
 // have to be stopped for each burst, which costs more than the burst.
-func fireBursts(b *testing.B, p *Producer, ctx context.Context, e func() firetrail.Event, goroutines int) {
+func fireBursts(ctx context.Context, b *testing.B, p *Producer, e func() firetrail.Event, goroutines int) {
 	each := burst / goroutines
 	var spent time.Duration
 	bursts := 0

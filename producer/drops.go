@@ -45,13 +45,6 @@ const tellEvery = time.Second
 
 func (d *drops) add(r DropReason, n uint64) { d.counts[r].Add(n) }
 
-func (d *drops) total() (n uint64) {
-	for i := range d.counts {
-		n += d.counts[i].Load()
-	}
-	return n
-}
-
 func (d *drops) run(ctx context.Context, cfg *Config) {
 	t := time.NewTicker(tellEvery)
 	defer t.Stop()

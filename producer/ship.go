@@ -51,7 +51,7 @@ func (s *shipper) run(ctx context.Context, untilDrained bool) {
 		records, err = s.read(ctx, records[:0], readBatch)
 		switch {
 		case ctx.Err() != nil || errors.Is(err, wal.ErrClosed):
-			s.window.settle()
+			_, _ = s.window.settle() // what came back stays in the log
 			s.log.Release(s.window.mark())
 			return
 		case errors.Is(err, context.DeadlineExceeded):

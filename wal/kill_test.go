@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -77,7 +78,7 @@ func appendForever(dir string, rate int, w witness) error {
 		}
 		seq, safe, err := l.Append(byte(next), payload(next))
 		if err != nil {
-			if err == ErrFull {
+			if errors.Is(err, ErrFull) {
 				continue
 			}
 			return err

@@ -26,7 +26,7 @@ func small(fsys FS) Config {
 func open(t testing.TB, cfg Config) *Log {
 	l, err := Open(cfg)
 	require.NoError(t, err)
-	t.Cleanup(func() { closeLog(l) })
+	t.Cleanup(func() { _ = closeLog(l) })
 	return l
 }
 
@@ -339,15 +339,15 @@ func TestDegradedAndBack(t *testing.T) {
 			var states []State
 			cfg.OnState = func(s StateChange) { mu.Lock(); states = append(states, s.State); mu.Unlock() }
 			l := open(t, cfg)
-			last := appendN(t, l, 100)
+			appendN(t, l, 100)
 			require.NoError(t, l.Sync(timeout(t)))
 			fsys.setFault(fault)
-			last = appendN(t, l, 1)
+			appendN(t, l, 1)
 			require.Eventually(t, func() bool { return l.Stats().State == Degraded }, 5*time.Second, time.Millisecond)
 			require.Error(t, l.Stats().Reason)
 			require.ErrorIs(t, l.Sync(timeout(t)), ErrDegraded)
 			before := l.Stats().Unprotected
-			last = appendN(t, l, 3000) // far over the ring
+			last := appendN(t, l, 3000) // far over the ring
 			require.EqualValues(t, before+3000, l.Stats().Unprotected)
 			require.Equal(t, sequence(1, last), readAll(t, l, last), "readable while the disk refuses")
 			l.Release(50)
