@@ -23,7 +23,6 @@ type memFS struct {
 	free    uint64
 	// fault is asked before each call; an error is the call's result. It may count, to fail the nth.
 	fault func(op, name string) error
-	calls []string
 }
 
 type memData struct {
@@ -39,7 +38,6 @@ func newMemFS() *memFS {
 }
 
 func (m *memFS) call(op, name string) error {
-	m.calls = append(m.calls, op+" "+filepath.Base(name))
 	if m.fault != nil {
 		if err := m.fault(op, filepath.Base(name)); err != nil {
 			return &os.PathError{Op: op, Path: name, Err: err}
@@ -68,6 +66,10 @@ func (m *memFS) setFault(f func(op, name string) error) {
 func (m *memFS) kill() *memFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.killed()
+}
+
+func (m *memFS) killed() *memFS {
 	n := newMemFS()
 	for name, d := range m.files {
 		n.put(name, slices.Clone(d.b))
@@ -80,6 +82,10 @@ func (m *memFS) kill() *memFS {
 func (m *memFS) crash(keep func() bool) *memFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.crashed(keep)
+}
+
+func (m *memFS) crashed(keep func() bool) *memFS {
 	n := newMemFS()
 	names := maps.Clone(m.durable)
 	for name := range m.files {
