@@ -37,7 +37,8 @@ func (w *Worker) poll(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		n := min(max(free/p.average, 1), maxPoll)
+		// A slice at a time, so that a single partition with a backlog is paused before it has it all.
+		n := min(max(min(free, w.cfg.MaxInFlightBytes/8)/p.average, 1), maxPoll)
 		fetches := w.client.PollRecords(ctx, int(n))
 		p.take(fetches)
 		fatal := p.errors(fetches)

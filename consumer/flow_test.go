@@ -1,0 +1,185 @@
+package consumer
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"pgregory.net/rapid"
+
+	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/sinkertest"
+)
+
+// In whatever order records are done, the mark is the first that isn't.
+func TestMarkIsBelowEverythingOpen(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := newPartition(source{testTopic, 0})
+		open := map[uint64]int64{} // number → offset
+		offset := int64(0)
+		for range rapid.IntRange(1, 300).Draw(t, "steps") {
+			if len(open) == 0 || rapid.Bool().Draw(t, "add") {
+				offset += rapid.Int64Range(1, 3).Draw(t, "gap")
+				open[p.add(offset, 7)] = offset
+			} else {
+				for n := range open { // any
+					p.done(n)
+					delete(open, n)
+					break
+				}
+			}
+			want := p.read
+			for _, o := range open {
+				want = min(want, o)
+			}
+			if p.mark >= 0 && p.mark > want {
+				t.Fatalf("mark %d is above %d, which is open", p.mark, want)
+			}
+			if len(open) == 0 && p.mark != offset+1 {
+				t.Fatalf("mark %d with all done up to %d", p.mark, offset)
+			}
+		}
+	})
+}
+
+// A long window gives its memory back.
+func TestWindowIsCompacted(t *testing.T) {
+	p := newPartition(source{testTopic, 0})
+	var ns []uint64
+	for i := range int64(100_000) {
+		ns = append(ns, p.add(i, 0))
+		if len(ns) > 100 {
+			j := rand.IntN(10)
+			p.done(ns[j])
+			ns = append(ns[:j], ns[j+1:]...)
+		}
+	}
+	require.Less(t, cap(p.window), 50_000)
+	for _, n := range ns {
+		p.done(n)
+	}
+	require.EqualValues(t, 100_000, p.mark)
+}
+
+func TestBatchesAreCut(t *testing.T) {
+	now := time.Now()
+	q := queue{limits: Batch{MaxSize: 3, MaxBytes: 100, FlushInterval: time.Second}}
+	add := func(bytes int64) { q.add(sinkers.Row{}, item{rec: &kgo.Record{}}, bytes, now) }
+	next := func(at time.Duration, hurry bool) int {
+		b, _ := q.next(now.Add(at), hurry)
+		if b == nil {
+			return 0
+		}
+		return b.len()
+	}
+	for range 7 {
+		add(1)
+	}
+	require.Equal(t, []int{3, 3, 0}, []int{next(0, false), next(0, false), next(0, false)}, "by size")
+	require.Equal(t, []int{0, 1, 0}, []int{next(999*time.Millisecond, false), next(time.Second, false), next(time.Hour, true)}, "by age")
+	add(60)
+	add(60)
+	add(500)
+	add(1)
+	require.Equal(t, []int{1, 1, 1, 0, 1}, []int{next(0, false), next(0, false), next(0, false), next(0, false), next(0, true)}, "by bytes")
+	require.True(t, q.empty())
+}
+
+// The memory of what is in flight is bounded, whatever the backlog; a partition that takes more than its share is
+// paused alone, and goes on when there is room.
+func TestMemoryIsBounded(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		const limit = 1 << 20
+		var peak atomic.Int64
+		r := w.start(func(c *Config) { c.MaxInFlightBytes = limit; c.Retry.WriteTimeout = -1 })
+		gate := make(chan struct{})
+		w.sink.OnWrite(func(ctx context.Context, _ sinkers.Batch) error {
+			select {
+			case <-gate:
+			case <-ctx.Done():
+			}
+			peak.Store(max(peak.Load(), r.Stats().InFlightBytes))
+			return ctx.Err()
+		})
+		for range 20 {
+			w.events(1000, 0)
+		}
+		w.await("partition 0 to be paused", func() bool {
+			s := r.Stats()
+			return len(s.Partitions) == 3 && s.Partitions[0].Paused == "memory"
+		})
+		pass(time.Minute)
+		w.events(10, 1)
+		w.await("partition 1 to be read all the same", func() bool {
+			s := r.Stats()
+			return s.Partitions[1].InFlightBytes > 0 && s.Partitions[1].Paused == ""
+		})
+		close(gate)
+		w.awaitStored(20_010)
+		w.awaitCommitted(0, 20_000)
+		require.Less(t, peak.Load(), int64(limit)*5/4)
+		w.await("nothing in flight", func() bool { return r.Stats().InFlightBytes == 0 })
+		require.Empty(t, r.Stats().Partitions[0].Paused)
+		r.stop()
+	})
+}
+
+func TestLag(t *testing.T) {
+	inWorld(t, 2, func(t *testing.T, w *world) {
+		w.events(100, 0)
+		r := w.start(nil)
+		w.awaitCommitted(0, 100)
+		s := r.Stats()
+		require.Equal(t, PartitionStat{Topic: testTopic, Partition: 0, Mark: 100, Committed: 100, HighWatermark: 100}, s.Partitions[0])
+		require.EqualValues(t, -1, s.Partitions[1].Lag, "nothing is known yet")
+		w.sink.Away(errStrange)
+		w.events(50, 0)
+		w.await("pause", func() bool { return r.Stats().State == Paused })
+		w.events(25, 0) // nobody fetches these
+		pass(2 * watchInterval)
+		require.EqualValues(t, 75, r.Stats().Partitions[0].Lag)
+		w.sink.Away(nil)
+		w.awaitCommitted(0, 175)
+		require.Zero(t, r.Stats().Partitions[0].Lag)
+		r.stop()
+	})
+}
+
+func TestReports(t *testing.T) {
+	inWorld(t, 1, func(t *testing.T, w *world) {
+		var mu sync.Mutex
+		var rows, stored int
+		r := w.start(func(c *Config) {
+			c.OnBatch = func(b BatchReport) {
+				mu.Lock()
+				defer mu.Unlock()
+				require.True(w.t, b.Committed)
+				require.GreaterOrEqual(w.t, b.Duration, time.Second)
+				rows += len(b.Rows)
+				stored += b.Result.Stored
+			}
+		})
+		w.sink.OnWrite(sinkertest.Delay(time.Second))
+		events := w.events(500, 0)
+		w.produce(w.record(events[0], 0))
+		w.awaitCommitted(0, 501)
+		r.stop()
+		require.Equal(t, []int{501, 500}, []int{rows, stored})
+	})
+}
+
+func TestRunOnce(t *testing.T) {
+	inWorld(t, 1, func(t *testing.T, w *world) {
+		r := w.start(nil)
+		w.await("start", func() bool { return r.Ready() == nil })
+		require.ErrorContains(t, r.Run(t.Context()), "called before")
+		r.stop()
+		require.ErrorContains(t, r.Ready(), "stopped")
+		require.Equal(t, Stopped, r.Stats().State)
+	})
+}
