@@ -124,6 +124,9 @@ func (s *Sink) scanTenant(ctx context.Context, tenant string, yield func(sinkers
 		if !yield(p, nil) {
 			return false, nil
 		}
+		if err := ctx.Err(); err != nil { // rows notice it later
+			return false, err
+		}
 	}
 	return true, rows.Err()
 }
