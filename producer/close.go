@@ -96,6 +96,10 @@ func (p *Producer) close(ctx context.Context) error {
 	p.mu.Unlock()
 	p.drain(ctx)
 	errs := []error{p.letters.close(ctx)}
+	// From here on nothing waits for the broker. Whoever called Close doesn't wait beyond ctx either, but what
+	// can be saved is saved.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
 	p.cancel()
 	p.client.Close() // what is in flight comes back
 	p.wg.Wait()
@@ -112,6 +116,9 @@ func (p *Producer) close(ctx context.Context) error {
 	p.drops.tell(&p.cfg)
 	return errors.Join(errs...)
 }
+
+// closeTimeout bounds the closing of a log whose disk hangs. Its records are safe in the ring.
+const closeTimeout = 10 * time.Second
 
 // drain waits until everything is shipped, but leaves a part of the time until ctx's end for the rest of
 // closing.

@@ -55,6 +55,9 @@ type Config struct {
 	Kafka kafkaclient.Config
 	// Topic that events go to. Default DefaultTopic. It must exist: it is never made silently.
 	Topic string
+	// WeakTopic says that a topic which can lose acknowledged events, such as one with a single replica, is
+	// meant to: it is not warned of. Default false.
+	WeakTopic bool
 	// Mode says what Fire's return means. Default Durable.
 	Mode Mode
 	// Dir and Namespace name the place of the logs and dead letters, Dir/Namespace, on a local disk that
@@ -83,8 +86,8 @@ type Config struct {
 	// LetterInterval is how often waiting letters are tried again. Default 60 s.
 	LetterInterval time.Duration
 	// OnDrop is called with the number of events that were dropped since the last call, for each reason.
-	// The calls' sum is exactly what Stats says. It is called on a goroutine of the producer's, never
-	// in Fire, and should return soon.
+	// Once Close has returned, the calls' sum is exactly what Stats says; what is fired after that is in
+	// Stats alone. It is called on a goroutine of the producer's, never in Fire, and should return soon.
 	OnDrop func(Drop)
 	// OnState is called when the producer stops or starts being able to protect events from a kill -9. It
 	// must not block, nor call the producer.

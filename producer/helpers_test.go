@@ -61,6 +61,12 @@ func shut(p *Producer, d time.Duration) error {
 	return p.Close(ctx)
 }
 
+// leave closes a producer whose broker is away: it gives up on that soon, and saves what it has.
+func leave(t testing.TB, p *Producer) {
+	_ = shut(p, 50*time.Millisecond)
+	require.NoError(t, shut(p, 20*time.Second), "the result of the first Close")
+}
+
 func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)

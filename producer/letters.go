@@ -192,10 +192,7 @@ func (l *letters) close(ctx context.Context) error {
 		}
 		close(l.stop)
 		err = l.waiting.Close(ctx)
-		select {
-		case <-l.moved:
-		case <-ctx.Done():
-		}
+		<-l.moved
 		s := l.waiting.Stats()
 		l.p.drops.add(DropFull, s.Next-1-s.Released)
 		err = errors.Join(err, l.dir.Close())

@@ -88,6 +88,9 @@ func New(cfg Config) (*Producer, error) {
 		return nil, err
 	}
 	p.wg.Go(func() { p.drops.run(p.ctx, &p.cfg) })
+	if !cfg.WeakTopic {
+		p.wg.Go(p.checkTopic)
+	}
 	return p, nil
 }
 
