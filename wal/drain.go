@@ -205,9 +205,9 @@ func (d *disk) drainQueue() (more bool, err error) {
 		l.mu.Unlock()
 		return false, nil
 	}
-	p, ok := l.queue.find(max(l.synced, l.released)+1, queuePos{})
+	p, ok := l.queue.find(max(l.copied, l.released)+1, queuePos{})
 	if !ok { // all of it is done with
-		l.queue.release(max(l.synced, l.released))
+		l.queue.release(max(l.copied, l.released))
 		l.mu.Unlock()
 		return true, nil
 	}
@@ -229,7 +229,8 @@ func (d *disk) drainQueue() (more bool, err error) {
 		return false, err
 	}
 	l.mu.Lock()
-	l.synced = last
+	l.copied, l.durable = last, last
+	l.answer()
 	l.queue.release(last)
 	l.mu.Unlock()
 	return true, nil
@@ -237,27 +238,20 @@ func (d *disk) drainQueue() (more bool, err error) {
 
 // sync syncs what was written, moves the ring's tail and the mark, and answers those who wait.
 func (d *disk) sync(now time.Time) error {
-	l := d.l
-	l.mu.Lock()
-	waiting := l.waiting
-	l.waiting = nil
-	l.mu.Unlock()
-	// Whoever began to wait after the ring was copied may have a record in it still.
-	err := d.drainRing()
-	if err == nil {
-		err = d.w.sync()
+	// Whoever began to wait after the ring was copied has a record in it still.
+	if err := d.drainRing(); err != nil {
+		return err
 	}
-	if err != nil {
-		l.mu.Lock()
-		l.waiting = append(l.waiting, waiting...)
-		l.mu.Unlock()
+	if err := d.w.sync(); err != nil {
 		return err
 	}
 	d.syncedAt = now
 	d.trust()
-	for _, c := range waiting {
-		c <- nil
-	}
+	l := d.l
+	l.mu.Lock()
+	l.durable = max(l.durable, l.ring.drainedSeq-1)
+	l.answer()
+	l.mu.Unlock()
 	return nil
 }
 
@@ -268,7 +262,7 @@ func (d *disk) trust() {
 	defer l.mu.Unlock()
 	if r := l.ring; r.tail != r.drained {
 		_ = guarded(func() error { r.setTail(r.drained, r.drainedSeq); return nil })
-		l.synced = max(l.synced, r.drainedSeq-1)
+		l.copied = max(l.copied, r.drainedSeq-1)
 	}
 }
 
@@ -292,14 +286,10 @@ func (d *disk) degrade(reason error) {
 	} else {
 		l.state.Reason = reason
 	}
-	waiting := l.waiting
-	l.waiting = nil
+	l.fail(fmt.Errorf("%w: %w", ErrDegraded, reason))
 	state := l.state
 	l.tellReaders()
 	l.mu.Unlock()
-	for _, c := range waiting {
-		c <- fmt.Errorf("%w: %w", ErrDegraded, reason)
-	}
 	if changed {
 		l.cfg.Logger.Error("wal: degraded: events are in memory only until the disk takes them again", "dir", l.cfg.Dir, "reason", reason)
 		l.tellState(state)
@@ -346,7 +336,7 @@ func (d *disk) trim() {
 			return nil
 		})
 		r.drained, r.drainedSeq = r.tail, r.tailSeq
-		l.synced = max(l.synced, seq-1) // nothing there waits for a sync any more
+		l.copied = max(l.copied, seq-1)
 	}
 	l.queue.release(l.released)
 }
@@ -355,7 +345,7 @@ func (d *disk) trim() {
 func (d *disk) release(now time.Time) {
 	l := d.l
 	l.mu.Lock()
-	released, synced := l.released, l.synced
+	released, synced := l.released, l.durable
 	n := 0
 	for n+1 < len(l.segs) && l.segs[n+1].first <= released+1 {
 		n++
@@ -458,7 +448,7 @@ func (d *disk) remakeRing() error {
 	}
 	r.restart(next) // all that came since the failure is in the queue
 	l.ring, l.queued = r, true
-	l.synced = max(l.synced, next-1)
+	l.copied = max(l.copied, next-1)
 	d.ringFailed, d.ringLost = nil, false
 	l.mu.Unlock()
 	return old.m.Close()
@@ -505,19 +495,15 @@ func (d *disk) finish() {
 		d.w.abandon()
 	}
 	l.mu.Lock()
-	waiting := l.waiting
-	l.waiting = nil
-	released, synced := l.released, l.synced
+	l.fail(ErrClosed)
+	released, synced := l.released, l.durable
 	if !l.queue.empty() {
-		first := max(released+1, synced+1, l.queue.chunks[0].first)
+		first := max(max(released, l.copied)+1, l.queue.chunks[0].first)
 		l.stats.OverflowLost = l.queue.lastSeq() + 1 - min(first, l.queue.lastSeq()+1)
 	}
 	unsaved := l.stats.OverflowLost
 	l.state = StateChange{State: Closed, Since: now}
 	l.mu.Unlock()
-	for _, c := range waiting {
-		c <- ErrClosed
-	}
 	d.release(now)
 	err = errors.Join(err, d.mark.write(released, synced), d.mark.f.Sync(), d.mark.f.Close(), l.ring.m.Close())
 	if d.w.spare {

@@ -82,7 +82,8 @@ type Log struct {
 	mu       sync.Mutex
 	next     uint64 // sequence of the next record
 	released uint64
-	synced   uint64
+	copied   uint64 // every record at or below it is in a segment for good, or released
+	durable  uint64 // every record at or below it was synced there
 	ring     *ring
 	queue    queue
 	queued   bool       // records go to the queue until it is empty
@@ -92,7 +93,7 @@ type Log struct {
 	bytes    int64 // in files
 	stats    Stats
 	gaps     []Loss        // losses told already
-	waiting  []chan error  // Sync's callers
+	waiting  []syncWaiter  // Sync's callers
 	news     chan struct{} // closed when there is more to read
 	closed   bool
 
@@ -191,6 +192,33 @@ func (l *Log) wake() {
 	}
 }
 
+// syncWaiter is a caller of Sync: it is told when every record up to seq is durable.
+type syncWaiter struct {
+	seq  uint64
+	told chan<- error
+}
+
+// answer tells the callers of Sync whose records are durable.
+func (l *Log) answer() {
+	rest := l.waiting[:0]
+	for _, w := range l.waiting {
+		if w.seq <= max(l.durable, l.released) {
+			w.told <- nil
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	l.waiting = rest
+}
+
+// fail tells every caller of Sync why not.
+func (l *Log) fail(err error) {
+	for _, w := range l.waiting {
+		w.told <- err
+	}
+	l.waiting = nil
+}
+
 // setEnd makes the first end bytes of s readable.
 func (l *Log) setEnd(s *segment, end int64) {
 	l.bytes += end - s.end
@@ -232,12 +260,12 @@ func (l *Log) Sync(ctx context.Context) error {
 	case l.state.State == Degraded:
 		defer l.mu.Unlock()
 		return fmt.Errorf("%w: %w", ErrDegraded, l.state.Reason)
-	case l.synced+1 == l.next && l.cfg.Sync != SyncNone:
+	case max(l.durable, l.released)+1 == l.next:
 		l.mu.Unlock()
 		return nil
 	}
 	c := make(chan error, 1)
-	l.waiting = append(l.waiting, c)
+	l.waiting = append(l.waiting, syncWaiter{l.next - 1, c})
 	l.wake()
 	l.mu.Unlock()
 	select {
@@ -254,7 +282,7 @@ func (l *Log) Stats() Stats {
 	defer l.mu.Unlock()
 	s := l.stats
 	s.StateChange = l.state
-	s.Next, s.Released, s.Synced = l.next, l.released, l.synced
+	s.Next, s.Released, s.Synced = l.next, l.released, l.durable
 	s.Bytes, s.Segments = l.held(), len(l.segs)
 	if l.disk != nil {
 		s.Overflow = l.queue.count

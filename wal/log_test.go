@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -259,6 +260,17 @@ func TestSync(t *testing.T) {
 		require.NoError(t, closeLog(c))
 		require.NoError(t, closeLog(l))
 	}
+}
+
+func TestSyncCoversTheOverflow(t *testing.T) {
+	fsys := newMemFS()
+	l := open(t, small(fsys))
+	last := appendN(t, l, 2000) // more than the ring holds
+	require.Positive(t, l.Stats().Unprotected)
+	require.NoError(t, l.Sync(timeout(t)))
+	cfg := small(fsys.crash(func() bool { return false }))
+	c := open(t, cfg)
+	require.True(t, slices.Equal(sequence(1, last), readAll(t, c, last)))
 }
 
 func TestKillLosesNothing(t *testing.T) {

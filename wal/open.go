@@ -91,7 +91,7 @@ func (l *Log) recover() (err error) {
 	if err := l.recoverTail(); err != nil {
 		return err
 	}
-	if err := l.disk.mark.write(l.released, l.synced); err != nil {
+	if err := l.disk.mark.write(l.released, l.durable); err != nil {
 		return fmt.Errorf("wal: writing the mark: %w", err)
 	}
 	return l.makeRing()
@@ -227,7 +227,7 @@ func (l *Log) recoverTail() error {
 	if last > found {
 		l.noteLoss(Loss{From: found + 1, To: last, Reason: "the mark says they were on the disk"})
 	}
-	l.next, l.synced = last+1, last
+	l.next, l.copied, l.durable = last+1, last, last
 	l.stats.Recovered = last - l.released
 	return nil
 }
@@ -237,45 +237,56 @@ type tail struct {
 	unbroken uint64 // last sequence before the first bad place
 	last     uint64
 	damaged  bool // more than a torn end
+	holes    int  // bad places with a frame behind them
 }
 
-func (l *Log) scanTail(s *segment) (t tail, err error) {
+func (l *Log) scanTail(s *segment) (_ tail, err error) {
 	f, err := l.cfg.FS.Open(s.name)
 	if err != nil {
-		return t, fmt.Errorf("wal: %w", err)
+		return tail{}, fmt.Errorf("wal: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	b := make([]byte, max(0, s.end-dataStart))
 	n, err := f.ReadAt(b, dataStart)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return t, fmt.Errorf("wal: reading %s: %w", s.name, err)
+		return tail{}, fmt.Errorf("wal: reading %s: %w", s.name, err)
 	}
-	b = b[:n]
+	t, end := scanFrames(b[:n], s, l.cfg.MaxRecord, nil)
+	l.bytes += end - s.end
+	s.end = end
+	return t, nil
+}
+
+// scanFrames goes through the frames of a segment, whose bytes behind the header are b, around bad places,
+// gives each to visit, and returns where the last of them ends in the file.
+func scanFrames(b []byte, s *segment, maxRecord int, visit func(frame)) (t tail, end int64) {
 	t.unbroken, t.last = s.first-1, s.first-1
-	broken, end, bad := false, 0, 0
+	broken, bad := false, 0
+	end = dataStart
 	for at := 0; ; {
-		fr, ok := readFrame(b[at:], s.salt, l.cfg.MaxRecord)
+		f, ok := readFrame(b[at:], s.salt, maxRecord)
 		if !ok {
 			if !broken {
 				broken, bad = true, at
 			}
-			if at, ok = resync(b, at, s.salt, l.cfg.MaxRecord); !ok {
-				break
+			if at, ok = resync(b, at, s.salt, maxRecord); !ok {
+				return t, end
 			}
+			t.holes++
 			continue
 		}
-		if broken && fr.synced > int64(bad)+dataStart {
+		if broken && f.synced > int64(bad)+dataStart {
 			t.damaged = true
 		}
-		if t.last = max(t.last, fr.seq); !broken {
+		if t.last = max(t.last, f.seq); !broken {
 			t.unbroken = t.last
 		}
-		at += fr.size()
-		end = at
+		if visit != nil {
+			visit(f)
+		}
+		at += f.size()
+		end = int64(at) + dataStart
 	}
-	l.bytes += int64(end) + dataStart - s.end
-	s.end = int64(end) + dataStart
-	return t, nil
 }
 
 // ringFrames reads the records that the ring's file holds.
@@ -312,22 +323,13 @@ func (l *Log) makeRing() error {
 	return nil
 }
 
-// HasRecords reports whether the directory may hold records that were not released: it is a look at the files
-// from outside, without the lock, for whoever looks for logs that nobody has open.
+// HasRecords reports whether the directory may hold records that were not released: a look at the files from
+// outside, for whoever looks for logs that nobody has open.
 func HasRecords(dir string) bool {
-	fsys := OSFS()
-	names, err := fsys.ReadDir(dir)
+	r, err := Inspect(Config{Dir: dir}, nil)
 	if err != nil {
-		return false
+		names, _ := OSFS().ReadDir(dir)
+		return slices.Contains(names, lockName) // something is wrong with it, which Open will say
 	}
-	m, _, err := readMark(fsys, filepath.Join(dir, markName))
-	if err != nil || !slices.Contains(names, markName) {
-		return slices.Contains(names, ringName)
-	}
-	if m.released < m.synced {
-		return true
-	}
-	l := &Log{cfg: Config{Dir: dir, FS: fsys}.withDefaults(true)}
-	frames, err := l.ringFrames(m.id)
-	return err != nil || len(frames) > 0 && frames[len(frames)-1].seq > m.released
+	return r.Pending > 0 || len(r.Missing) > 0
 }
