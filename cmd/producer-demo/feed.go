@@ -48,6 +48,7 @@ func (f *feeder) feed(ctx context.Context) (err error) {
 	f.outage = &outage{log: f.log, note: f.note, broker: f.pipe.broker, length: f.settings.Outage.Duration, after: 1000}
 	if f.total = f.expected(); f.total > 0 {
 		f.outage.after = f.total / 2
+		f.pipe.ids.expect(min(f.total, 10_000_000))
 	}
 	defer func() { err = errors.Join(err, f.outage.end(ctx)) }()
 	in := newInput(f.settings.Input, f.settings.Format, f.stdin, func(b badLine) { f.letter(ctx, b) })

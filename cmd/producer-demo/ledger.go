@@ -17,6 +17,13 @@ type ledger struct {
 	recovered []firetrail.ID
 }
 
+// expect makes room for n ids, so that none is copied while they are fired.
+func (l *ledger) expect(n int64) {
+	l.mu.Lock()
+	l.fired = slices.Grow(l.fired, int(n))
+	l.mu.Unlock()
+}
+
 func (l *ledger) addFired(id firetrail.ID) {
 	l.mu.Lock()
 	l.fired = append(l.fired, id)
@@ -40,13 +47,19 @@ type census struct {
 // someMissing is how many missing ids are named.
 const someMissing = 5
 
+// sorted returns every id once, in order. It sorts in place, for there may be millions of them.
+func (l *ledger) sorted() []firetrail.ID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fired, l.recovered = append(l.fired, l.recovered...), nil
+	slices.SortFunc(l.fired, firetrail.ID.Compare)
+	l.fired = slices.Compact(l.fired)
+	return l.fired
+}
+
 // ask walks through the whole database and counts the ids.
 func (l *ledger) ask(ctx context.Context, db sinkers.Scanner) (census, error) {
-	l.mu.Lock()
-	ids := slices.Concat(l.fired, l.recovered)
-	l.mu.Unlock()
-	slices.SortFunc(ids, firetrail.ID.Compare)
-	ids = slices.Compact(ids)
+	ids := l.sorted()
 	times := make([]uint8, len(ids))
 	for pos, err := range db.Scan(ctx, sinkers.Scan{AllTenants: true}) {
 		if err != nil {

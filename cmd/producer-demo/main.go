@@ -10,11 +10,16 @@ import (
 	"github.com/firetrail/firetrail/cmd/internal/cli"
 )
 
+// memory is what the heap keeps to: producer, worker and broker in one process hold some 100 MiB at most,
+// and SQLite and the log's ring have theirs besides.
+const memory = 160 << 20
+
 func main() {
+	cli.LimitMemory(memory)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for a clean end; the second, by the system's own handling, ends at once.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run is the whole command: its end is ctx's, and its result the exit code.

@@ -194,6 +194,7 @@ func TestLedgerFindsEveryFault(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, census{Stored: 1000}, c, "and others' ids are none of its business")
 
+	// Asking again is possible: nothing is lost by it.
 	c, err = l.ask(t.Context(), scanner{ids: append(slices.Clone(ids[10:]), ids[500], ids[500], ids[900])})
 	require.NoError(t, err)
 	require.Equal(t, 990, c.Stored)

@@ -101,8 +101,11 @@ func (p *pipeline) openTopics(ctx context.Context) error {
 	return err
 }
 
+// sqliteCache is half of the default: three programs share the process here.
+const sqliteCache = 32 << 20
+
 func (p *pipeline) openSink(ctx context.Context) (err error) {
-	if p.db, err = sqlite.Open(ctx, sqlite.Config{Path: p.settings.path("audit.db")}); err != nil {
+	if p.db, err = sqlite.Open(ctx, sqlite.Config{Path: p.settings.path("audit.db"), CacheBytes: sqliteCache}); err != nil {
 		return err
 	}
 	p.letters, err = dlq.OpenDir(dlq.DirConfig{Path: p.settings.path("dlq"), Logger: p.log})

@@ -16,5 +16,5 @@ func maxRSS() int64 {
 	if runtime.GOOS == "darwin" {
 		return u.Maxrss // bytes there, KiB elsewhere
 	}
-	return int64(u.Maxrss) << 10
+	return int64(u.Maxrss) << 10 //nolint:unconvert // an int32 where int is
 }

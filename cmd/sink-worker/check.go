@@ -42,6 +42,9 @@ func (p *program) checkConfig(ctx context.Context, c *configCheckCmd) error {
 		name, text := settingName(w)
 		p.note("warning: %s: %s", name, text)
 	}
+	for _, w := range p.command.Warnings {
+		p.note("warning: %s", w)
+	}
 	if c.Connect.On {
 		return p.connect(ctx, kafka, &run)
 	}
@@ -56,7 +59,7 @@ func (p *program) effective(letterTopic string) []cli.Setting {
 			s.Value = letterTopic
 		}
 	}
-	if v, ok := p.env(cli.EnvName("sasl-password")); ok && v != "" {
+	if v, ok := p.env.Lookup(cli.EnvName("sasl-password")); ok && v != "" {
 		settings = append(settings, cli.Setting{
 			Name: "sasl-password", Value: "(hidden)", From: cli.EnvName("sasl-password"),
 		})

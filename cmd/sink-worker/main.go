@@ -15,7 +15,7 @@ func main() {
 	// The first signal asks for a clean end; from then on the system's own handling is back, so that the
 	// second ends the process at once.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
 // run is the whole command: its end is ctx's, and its result the exit code.

@@ -42,16 +42,7 @@ func golden(t *testing.T, name, got string) {
 	require.Equal(t, string(want), got)
 }
 
-func environment(pairs ...string) cli.Environment {
-	return func(name string) (string, bool) {
-		for _, p := range pairs {
-			if k, v, _ := strings.Cut(p, "="); k == name {
-				return v, true
-			}
-		}
-		return "", false
-	}
-}
+func environment(pairs ...string) cli.Environment { return pairs }
 
 // buffer is a bytes.Buffer for several goroutines.
 type buffer struct {

@@ -11,7 +11,7 @@ import (
 
 // config returns the client's configuration and notes what is wrong with it.
 func (s *kafkaSettings) config(p *program) kafkaclient.Config {
-	password, _ := p.env(cli.EnvName("sasl-password"))
+	password, _ := p.env.Lookup(cli.EnvName("sasl-password"))
 	c := kafkaclient.Config{
 		Brokers:  s.Brokers,
 		ClientID: s.ClientID,
@@ -39,7 +39,7 @@ func unjoin(err error) []error {
 	if err == nil {
 		return nil
 	}
-	if j, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost is taken apart
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
 		return j.Unwrap()
 	}
 	return []error{err}

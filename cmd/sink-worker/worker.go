@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/firetrail/firetrail/cmd/internal/cli"
 	"github.com/firetrail/firetrail/consumer"
 	"github.com/firetrail/firetrail/dlq"
 	"github.com/firetrail/firetrail/kafkaclient"
@@ -27,6 +28,9 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 	if err != nil {
 		return err
 	}
+	for _, w := range p.command.Warnings {
+		p.log.Warn(w)
+	}
 	db, err := p.openToWrite(ctx, c.SQLite)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -40,6 +44,7 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 		return fmt.Errorf("dlq-dir: %w", err)
 	}
 	defer func() { err = errors.Join(err, letters.Close()) }()
+	cli.LimitMemory(2*c.MaxInFlight.Bytes + 64<<20) // SQLite's cache comes on top of it
 	worker, err := consumer.New(consumer.Config{
 		Kafka: kafka, Group: c.Group, Topics: c.Topics, InstanceID: c.InstanceID,
 		Sink: db, LetterTopic: c.LetterTopic, LetterDir: letters, DirIsDurable: c.DLQDirIsDurable.On,

@@ -10,8 +10,18 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Environment looks up an environment variable, as os.LookupEnv does.
-type Environment func(name string) (string, bool)
+// Environment is that of a process, as os.Environ returns it.
+type Environment []string
+
+// Lookup returns the value of a variable, and whether it is there.
+func (e Environment) Lookup(name string) (string, bool) {
+	for _, v := range slices.Backward(e) {
+		if key, value, ok := strings.Cut(v, "="); ok && key == name {
+			return value, true
+		}
+	}
+	return "", false
+}
 
 // Program is what [Program.Parse] needs to know of a command.
 type Program struct {
@@ -32,6 +42,8 @@ type Command struct {
 	Problems Problems
 	// Settings in effect, by name.
 	Settings []Setting
+	// Warnings tell of variables that are almost settings, and so do nothing.
+	Warnings []string
 }
 
 // Setting is the value of one setting and where it comes from.
@@ -76,7 +88,7 @@ func (p Program) Parse(grammar any, args []string) (*Command, error) {
 	for _, path := range ctx.Path {
 		given[path.Flag] = path.Flag != nil && !path.Resolved
 	}
-	src.unknownKeys(parser.Model)
+	cmd.Warnings = src.check(parser.Model)
 	for _, err := range src.problems {
 		cmd.Problems.AddError(err)
 	}

@@ -33,16 +33,7 @@ type grammar struct {
 	} `cmd:""`
 }
 
-func environment(pairs ...string) cli.Environment {
-	return func(name string) (string, bool) {
-		for _, p := range pairs {
-			if k, v, _ := strings.Cut(p, "="); k == name {
-				return v, true
-			}
-		}
-		return "", false
-	}
-}
+func environment(pairs ...string) cli.Environment { return pairs }
 
 // parse returns the grammar, the parsed command, and what Exit printed and returned.
 func parse(t *testing.T, env cli.Environment, args ...string) (grammar, *cli.Command, string, int) {
@@ -79,6 +70,8 @@ func TestFlagBeatsEnvironmentBeatsFile(t *testing.T) {
 	require.Equal(t, 2020, g.Work.Since.Year())
 	require.Equal(t, "work", cmd.Path)
 
+	require.Empty(t, cmd.Warnings)
+
 	from := map[string]string{}
 	for _, s := range cmd.Settings {
 		from[s.Name] = s.Value + " from " + s.From
@@ -88,6 +81,13 @@ func TestFlagBeatsEnvironmentBeatsFile(t *testing.T) {
 	require.Equal(t, "10ms from "+file+":3", from["wait"])
 	require.Equal(t, "x from default", from["name"])
 	require.NotContains(t, from, "since")
+}
+
+func TestAlmostAVariable(t *testing.T) {
+	env := environment("FIRETRAIL_CUONT=2", "FIRETRAIL_SERVICE_PORT_HTTP=80", "FIRETRAIL_SASL_PASSWORD=x", "FIRETRAIL_WAIT=1s", "WAIT=2s")
+	_, cmd, out, code := parse(t, env)
+	require.Equal(t, cli.Done, code, out)
+	require.Equal(t, []string{"FIRETRAIL_CUONT is no setting; did you mean FIRETRAIL_COUNT?"}, cmd.Warnings)
 }
 
 func TestEveryProblemAtOnce(t *testing.T) {

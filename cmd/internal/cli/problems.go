@@ -43,7 +43,7 @@ func (p *Problems) AddError(err error) {
 	if err == nil {
 		return
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost is taken apart
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		p.list = append(p.list, joined.Unwrap()...)
 		return
 	}

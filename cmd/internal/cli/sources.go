@@ -34,7 +34,7 @@ func (s *sources) open(ctx *kong.Context) error {
 		}
 		path, _ := ctx.FlagValue(f).(string)
 		if path == "" {
-			path, _ = s.env(EnvName("config"))
+			path, _ = s.env.Lookup(EnvName("config"))
 		}
 		if path != "" {
 			s.file, s.problems = readFile(path)
@@ -53,7 +53,7 @@ func (s *sources) Resolve(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, err
 		return nil, nil
 	}
 	env := EnvName(f.Name)
-	if v, ok := s.env(env); ok && v != "" {
+	if v, ok := s.env.Lookup(env); ok && v != "" {
 		s.from[f.Name] = env
 		return v, nil
 	}
@@ -64,9 +64,10 @@ func (s *sources) Resolve(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, err
 	return nil, nil
 }
 
-// unknownKeys notes the keys of the file that are settings of no command. Those of another command than
-// the one given are fine: one file serves them all.
-func (s *sources) unknownKeys(app *kong.Application) {
+// check notes the keys of the file that are settings of no command. Those of another command than the one
+// given are fine: one file serves them all. It returns warnings of variables whose names are almost
+// settings; others that begin with the prefix may well be there for another reason.
+func (s *sources) check(app *kong.Application) (warnings []string) {
 	known := map[string]bool{}
 	_ = kong.Visit(app, func(n kong.Visitable, next kong.Next) error {
 		if f, ok := n.(*kong.Flag); ok && f.Name != "help" {
@@ -80,6 +81,21 @@ func (s *sources) unknownKeys(app *kong.Application) {
 			s.problems = append(s.problems, s.unknown(key, names))
 		}
 	}
+	variables := []string{EnvName("config"), EnvName("sasl-password")}
+	for _, n := range names {
+		variables = append(variables, EnvName(n))
+	}
+	for _, v := range s.env {
+		name, _, _ := strings.Cut(v, "=")
+		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(variables, name) {
+			continue
+		}
+		n := Nearest(name, variables)
+		if n != "" && distance(name, n) <= max(1, len(strings.TrimPrefix(name, EnvPrefix))/4) {
+			warnings = append(warnings, fmt.Sprintf("%s is no setting; did you mean %s?", name, n))
+		}
+	}
+	return warnings
 }
 
 func (s *sources) unknown(key string, names []string) error {
