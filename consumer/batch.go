@@ -16,11 +16,11 @@ type item struct {
 	rec  *kgo.Record // its bytes, for the letter it may become
 }
 
-// batch is rows that are written together, each with the record it came from. The zero batch is empty.
+// batch is records that are written together, each with the row it was decoded to. The zero batch is empty.
 type batch struct {
-	rows  []sinkers.Row
 	items []item
-	bytes int64 // as in Kafka
+	rows  []sinkers.Row // nil until they are decoded
+	bytes int64         // as in Kafka
 
 	oldest   time.Time // when its first row came
 	tries    int       // how often it was written in vain
@@ -28,10 +28,9 @@ type batch struct {
 	seen     int64     // what the sink had stored when it failed; see store.fresh
 }
 
-func (b *batch) len() int { return len(b.rows) }
+func (b *batch) len() int { return len(b.items) }
 
-func (b *batch) add(row sinkers.Row, it item, bytes int64) {
-	b.rows = append(b.rows, row)
+func (b *batch) add(it item, bytes int64) {
 	b.items = append(b.items, it)
 	b.bytes += bytes
 }
@@ -108,16 +107,18 @@ type queue struct {
 	limits  Batch
 	full    []*batch // cut, oldest first
 	filling *batch   // may be nil
+	memory  int64    // of filling
 }
 
-func (q *queue) add(row sinkers.Row, it item, bytes int64, now time.Time) {
+func (q *queue) add(it item, bytes int64, now time.Time) {
 	if q.filling != nil && q.filling.bytes+bytes > q.limits.MaxBytes {
 		q.cut()
 	}
 	if q.filling == nil {
 		q.filling = &batch{oldest: now}
 	}
-	q.filling.add(row, it, bytes)
+	q.filling.add(it, bytes)
+	q.memory += it.size
 	if q.filling.len() >= q.limits.MaxSize || q.filling.bytes >= q.limits.MaxBytes {
 		q.cut()
 	}
@@ -125,7 +126,7 @@ func (q *queue) add(row sinkers.Row, it item, bytes int64, now time.Time) {
 
 func (q *queue) cut() {
 	q.full = append(q.full, q.filling)
-	q.filling = nil
+	q.filling, q.memory = nil, 0
 }
 
 func (q *queue) empty() bool { return len(q.full) == 0 && q.filling == nil }
@@ -146,6 +147,6 @@ func (q *queue) next(now time.Time, hurry bool) (*batch, time.Duration) {
 	if wait := b.oldest.Add(q.limits.FlushInterval).Sub(now); wait > 0 && !hurry {
 		return nil, wait
 	}
-	q.filling = nil
+	q.filling, q.memory = nil, 0
 	return b, 0
 }

@@ -62,9 +62,9 @@ type Config struct {
 	// Batch says when a batch is cut.
 	Batch Batch
 	// MaxInFlightBytes bounds the memory of what lies between fetch and commit. A record counts with its
-	// bytes twice, raw and decoded, and 512 more. Over half of it the partitions that take more than
-	// their share are paused, over all of it nothing is fetched. The Kafka client holds at the most one
-	// fetch of each broker besides. Default 64 MiB.
+	// bytes twice, raw and decoded, and 512 more. A partition that takes more than half of it is paused,
+	// so that the others have the rest; when all of it is taken nothing is fetched. The Kafka client
+	// holds at the most one fetch of each broker besides. Default 64 MiB.
 	MaxInFlightBytes int64
 	// Retry says how often and how fast a failed write is tried again.
 	Retry Retry

@@ -1,11 +1,15 @@
 package consumer
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/dlq"
@@ -77,4 +81,79 @@ func reasonOf(err error) string {
 	default:
 		return dlq.ReasonUndecodable
 	}
+}
+
+// decodeStage is the goroutine between the queue and the writer: it decodes a batch while the one before it is being
+// written, on all processors where the batch is large enough for that to pay.
+type decodeStage struct {
+	*Worker
+	out chan *batch
+}
+
+// minChunk is the fewest records that a goroutine is begun for.
+const minChunk = 256
+
+// run decodes until the flow is closed and empty, or ctx ends; it closes out then. A batch on its way to the
+// writer is in nobody's hands, so that a rebalance need not wait for it.
+func (s *decodeStage) run(ctx context.Context) error {
+	defer close(s.out)
+	for {
+		b, err := s.flow.take(ctx)
+		if errors.Is(err, errClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		b, letters := decodeBatch(b, time.Now(), runtime.GOMAXPROCS(0))
+		for _, l := range letters {
+			s.post.send(l)
+		}
+		if b.len() == 0 {
+			continue
+		}
+		select {
+		case s.out <- b:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// decodeBatch fills in the rows of b, with so many goroutines, and returns it without the records that are letters.
+func decodeBatch(b *batch, now time.Time, goroutines int) (*batch, []*letter) {
+	n := b.len()
+	b.rows = make([]sinkers.Row, n)
+	goroutines = max(min(goroutines, n/minChunk), 1)
+	var (
+		chunks  errgroup.Group
+		letters = make([][]*letter, goroutines)
+		bad     = make([]map[int]bool, goroutines)
+	)
+	for g := range goroutines {
+		chunks.Go(func() error {
+			var d decoder
+			for i := g * n / goroutines; i < (g+1)*n/goroutines; i++ {
+				if err := d.decode(b.items[i].rec, now, &b.rows[i]); err != nil {
+					if bad[g] == nil {
+						bad[g] = map[int]bool{}
+					}
+					bad[g][i] = true
+					letters[g] = append(letters[g], &letter{
+						item: b.items[i], tenant: string(b.items[i].rec.Key), reason: err.reason,
+						stage: stageDecode, err: err.err, attempts: 1, failedAt: now,
+					})
+				}
+			}
+			return nil
+		})
+	}
+	_ = chunks.Wait()
+	all := slices.Concat(letters...)
+	if len(all) == 0 {
+		return b, nil
+	}
+	return b.only(func(i int) bool {
+		return !slices.ContainsFunc(bad, func(m map[int]bool) bool { return m[i] })
+	}), all
 }

@@ -9,21 +9,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// fetched is one partition's part of a fetch.
-type fetched struct {
-	topicID [16]byte
-	high    int64
-	records []*kgo.Record
-	decoded []decoded
-}
-
 // poller is the goroutine that takes records from the client into the flow.
 type poller struct {
 	*Worker
-	decoder decoder
-	decoded []decoded // reused
-	average int64     // memory of a record, lately
-	renewed []string  // topics that were deleted and made again
+	average int64    // memory of a record, lately
+	renewed []string // topics that were deleted and made again
 }
 
 // maxPoll is the most records taken in at once: rebalances wait that long.
@@ -54,50 +44,24 @@ func (w *Worker) poll(ctx context.Context) {
 	}
 }
 
-// take brings the records of fetches into the flow, and the letters among them to the postman.
+// take brings the records of fetches into the flow.
 func (p *poller) take(fetches kgo.Fetches) {
 	now := time.Now()
-	total := 0
+	var records, memory int64
 	for _, fetch := range fetches {
 		for _, t := range fetch.Topics {
 			for i := range t.Partitions {
-				part := &t.Partitions[i]
-				if len(part.Records) == 0 {
-					continue
-				}
-				total += len(part.Records)
-				for _, l := range p.flow.add(source{t.Topic, part.Partition}, fetched{
-					topicID: t.TopicID, high: part.HighWatermark,
-					records: part.Records, decoded: p.decode(part.Records, now),
-				}, now) {
-					p.post.send(l)
+				if n := len(t.Partitions[i].Records); n > 0 {
+					records += int64(n)
+					memory += p.flow.add(t.Topic, t.TopicID, &t.Partitions[i], now)
 				}
 			}
 		}
 	}
-	if total > 0 {
-		p.stats.count(func(s *Stats) { s.Records += int64(total) })
+	if records > 0 {
+		p.average = (3*p.average + memory/records + 3) / 4
+		p.stats.count(func(s *Stats) { s.Records += records })
 	}
-}
-
-// decode turns records into rows and letters. The result is valid until the next call.
-func (p *poller) decode(records []*kgo.Record, now time.Time) []decoded {
-	clear(p.decoded)
-	p.decoded = p.decoded[:0]
-	var bytes int64
-	for _, rec := range records {
-		bytes += memory(recordBytes(rec))
-		var d decoded
-		if err := p.decoder.decode(rec, now, &d.row); err != nil {
-			d.letter = &letter{
-				tenant: string(rec.Key), reason: err.reason, stage: stageDecode, err: err.err,
-				attempts: 1, failedAt: now,
-			}
-		}
-		p.decoded = append(p.decoded, d)
-	}
-	p.average = max((3*p.average+bytes/int64(len(records)))/4, 1)
-	return p.decoded
 }
 
 // errors deals with the errors of a poll and returns the one that ends the worker, if there is one.

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/firetrail/firetrail/sinkers"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // flow is everything between fetch and commit: the partitions with their windows, the rows that wait for a
@@ -46,56 +46,36 @@ func signal(c chan struct{}) {
 	}
 }
 
-// decoded is a record after decoding: a row, or the letter it is to become.
-type decoded struct {
-	row    sinkers.Row
-	letter *letter // nil when there is a row
-}
-
-// take in the records of one partition's fetch; the letters among them are returned with their items.
-func (f *flow) add(s source, fetched fetched, now time.Time) []*letter {
+// add takes in the records of a partition's fetch, and returns the memory they take.
+func (f *flow) add(topic string, topicID [16]byte, fetched *kgo.FetchPartition, now time.Time) int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	s := source{topic, fetched.Partition}
 	p := f.parts[s]
 	if p == nil {
 		p = newPartition(s)
 		f.parts[s] = p
 	}
-	p.topicID = fetched.topicID
-	p.high = max(p.high, fetched.high)
-	var letters []*letter
-	for i, rec := range fetched.records {
+	p.topicID = topicID
+	p.high = max(p.high, fetched.HighWatermark)
+	before := p.bytes
+	for _, rec := range fetched.Records {
 		size := recordBytes(rec)
 		it := item{part: p, n: p.add(rec.Offset, rec.LeaderEpoch), size: memory(size), rec: rec}
 		p.bytes += it.size
-		f.bytes += it.size
-		if l := fetched.decoded[i].letter; l != nil {
-			l.item = it
-			letters = append(letters, l)
-			continue
-		}
-		f.queue.add(fetched.decoded[i].row, it, size, now)
+		f.queue.add(it, size, now)
 	}
+	f.bytes += p.bytes - before
 	signal(f.wake)
-	return letters
+	return p.bytes - before
 }
 
-// take waits for a batch that is due and puts it into the caller's hands. It returns nil at the time wakeAt
-// (if that isn't zero) without one, and errClosed when nothing more will come.
-func (f *flow) take(ctx context.Context, wakeAt time.Time) (*batch, error) {
+// take waits for a batch that is due. It returns errClosed when nothing more will come.
+func (f *flow) take(ctx context.Context) (*batch, error) {
 	for {
 		b, wait, err := f.due(time.Now())
 		if b != nil || err != nil {
 			return b, err
-		}
-		if !wakeAt.IsZero() {
-			until := time.Until(wakeAt)
-			if until <= 0 {
-				return nil, nil
-			}
-			if wait == 0 || until < wait {
-				wait = until
-			}
 		}
 		if err := sleepOr(ctx, wait, f.wake); err != nil {
 			return nil, err
@@ -103,25 +83,16 @@ func (f *flow) take(ctx context.Context, wakeAt time.Time) (*batch, error) {
 	}
 }
 
-// due returns the batch that is due, if there is one, or how long it is until then.
+// due returns the batch that is due, if there is one, or how long it is until then (0: nobody knows).
 func (f *flow) due(now time.Time) (*batch, time.Duration, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for {
-		// When half of the memory is in use nothing is gained by waiting for more.
-		b, wait := f.queue.next(now, f.closed || f.bytes*2 >= f.limit)
-		if b == nil {
-			if f.closed && f.queue.empty() {
-				return nil, 0, errClosed
-			}
-			return nil, wait, nil
-		}
-		b = b.only(func(i int) bool { return !b.items[i].part.revoking && !b.items[i].part.dropped })
-		if b.len() > 0 {
-			f.holdLocked(b)
-			return b, 0, nil
-		}
+	// A batch that takes a quarter of the memory may hold up the fetching of what it waits for.
+	b, wait := f.queue.next(now, f.closed || f.queue.memory*4 >= f.limit)
+	if b == nil && f.closed && f.queue.empty() {
+		return nil, 0, errClosed
 	}
+	return b, wait, nil
 }
 
 func (f *flow) holdLocked(b *batch) {
@@ -273,18 +244,23 @@ func (f *flow) dirty(parts []*partition) (marks []mark) {
 	return marks
 }
 
-// pauses decides which partitions are to be paused, from what they take of the memory and whether their
-// letters get through.
+// pauses decides which partitions are to be paused: those that take more than half of the memory, which is for
+// the others then, and those whose letters don't get through. Pausing is for floods alone, since it
+// costs: the client throws away what it has read ahead, and once resumed the partition waits for the fetch
+// that is under way without it. So it is resumed while there is still much of it to write.
 func (f *flow) pauses() map[source]bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	share := f.limit / 2
+	if len(f.parts) == 1 {
+		share = f.limit // which the poller sees to
+	}
 	paused := map[source]bool{}
 	for s, p := range f.parts {
-		share := f.limit / int64(len(f.parts))
 		switch {
-		case p.bytes > share && f.bytes*2 > f.limit:
+		case p.bytes > share:
 			p.over = true
-		case p.bytes*2 <= share || f.bytes*4 <= f.limit:
+		case p.bytes <= share-share/8:
 			p.over = false
 		}
 		if p.over || p.waiting > 0 {

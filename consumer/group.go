@@ -14,6 +14,8 @@ const (
 
 	maxFetch          = 8 << 20 // bytes of one fetch of a broker, as they lie there
 	maxPartitionFetch = 1 << 20
+	// fetchWait is how long a broker holds a fetch that finds nothing. A partition that is resumed waits as long.
+	fetchWait = 250 * time.Millisecond
 	// maxLetter is the largest letter: an event of the largest size that a topic usually takes, and its headers.
 	maxLetter = 16 << 20
 )
@@ -35,6 +37,7 @@ func (w *Worker) groupOpts(hard context.Context) []kgo.Opt {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // the client's own default may skip
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
+		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(int32(fetch)),
 		kgo.FetchMaxPartitionBytes(int32(min(fetch, maxPartitionFetch))),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { w.assigned(m) }),

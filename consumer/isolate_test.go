@@ -197,7 +197,8 @@ func TestIsolatingIsCheap(t *testing.T) {
 						bad[e.ID] = true
 					}
 					rec := w.record(e, 0)
-					b.add(sinkers.Row{Event: e}, item{part: p, rec: rec}, recordBytes(rec))
+					b.add(item{part: p, rec: rec}, recordBytes(rec))
+					b.rows = append(b.rows, sinkers.Row{Event: e})
 				}
 				w.sink.OnWrite(poison(sinkers.Permanent(errStrange), bad))
 				s, r := newStore(w.sink, Retry{WriteTimeout: -1}), &rulings{}

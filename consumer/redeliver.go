@@ -48,7 +48,8 @@ func (r *redelivery) decode(now time.Time) *batch {
 			continue
 		}
 		size := recordBytes(rec)
-		b.add(row, item{n: uint64(i), size: memory(size), rec: rec}, size)
+		b.add(item{n: uint64(i), size: memory(size), rec: rec}, size)
+		b.rows = append(b.rows, row)
 	}
 	return b
 }

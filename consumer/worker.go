@@ -120,9 +120,11 @@ func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) 
 	if w.cfg.LetterDir != nil {
 		side.Go(func() error { w.runLetterDir(soft); return nil })
 	}
+	decode := &decodeStage{Worker: w, out: make(chan *batch)}
+	main.Go(func() error { return decode.run(hard) })
 	main.Go(func() error {
 		defer w.post.close()
-		return (&writer{Worker: w, store: w.store}).run(soft, hard)
+		return (&writer{Worker: w, store: w.store}).run(soft, hard, decode.out)
 	})
 	main.Go(func() error { return w.post.run(hard) })
 	last.Go(func() error { return w.commits.run(hard) })

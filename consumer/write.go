@@ -24,19 +24,27 @@ type writer struct {
 	reports []BatchReport // of writes since settle
 }
 
-// run writes until the flow is closed and empty, or hard ends. Once soft has ended an outage is no longer waited
-// for: what can't be written is left to the next owner of its partition.
-func (w *writer) run(soft, hard context.Context) error {
+// run writes the batches that come until there are no more, or hard ends. Once soft has ended an outage is no
+// longer waited for: what can't be written is left to the next owner of its partition.
+func (w *writer) run(soft, hard context.Context, batches <-chan *batch) error {
 	for {
-		b, err := w.flow.take(hard, w.suspect.due)
-		if errors.Is(err, errClosed) {
-			return nil
+		var due <-chan time.Time
+		if !w.suspect.due.IsZero() {
+			due = time.After(time.Until(w.suspect.due))
 		}
-		if err != nil {
-			return err
-		}
-		if b != nil {
-			w.write(soft, hard, b)
+		select {
+		case <-hard.Done():
+			return context.Cause(hard)
+		case b, ok := <-batches:
+			if !ok {
+				return nil
+			}
+			if b = w.flow.hold(b); b != nil && !w.write(soft, hard, b) {
+				for range batches { // nor would the others be written
+				}
+				return nil
+			}
+		case <-due:
 		}
 		if w.suspect.isDue() {
 			w.retrySuspects(hard)
@@ -56,8 +64,9 @@ func (w *writer) settle(ctx context.Context) {
 }
 
 // write brings b, which is in the writer's hands, to an end: its rows are stored, letters, suspects, or no
-// longer ours. In an outage it keeps what is left and pauses the fetching until the sink is back.
-func (w *writer) write(soft, hard context.Context, b *batch) {
+// longer ours. In an outage it keeps what is left and pauses the fetching until the sink is back; it returns
+// false if soft ends before that.
+func (w *writer) write(soft, hard context.Context, b *batch) bool {
 	rest, err := w.firstTries(hard, b)
 	backoff := w.cfg.Retry.outage()
 	for round := 0; rest != nil; round++ {
@@ -72,13 +81,14 @@ func (w *writer) write(soft, hard context.Context, b *batch) {
 		next, _ := backoff.Next()
 		if sleepOr(soft, next, nil) != nil {
 			w.log.Warn("stopping in an outage; what is not stored will be read again", "rows", rest.len(), "err", err)
-			return
+			return false
 		}
 		if rest = w.flow.hold(rest); rest != nil {
 			rest, err = w.store.attempt(hard, rest, w)
 		}
 	}
 	w.resume()
+	return true
 }
 
 // firstTries writes b, and tries again what is transient as often as Retry says. It returns what is left, nil
