@@ -87,6 +87,8 @@ func fireBursts(ctx context.Context, b *testing.B, p *Producer, e func() firetra
 	b.ReportMetric(float64(spent.Nanoseconds())/float64(bursts*burst), "ns/op")
 }
 
+var poolsLeak bool
+
 // TestFireAllocatesNothing fires with the broker away, so that nothing else in the process does much.
 func TestFireAllocatesNothing(t *testing.T) {
 	for _, mode := range both {
@@ -99,6 +101,7 @@ func TestFireAllocatesNothing(t *testing.T) {
 		ctx := firetrail.WithContext(context.Background(), firetrail.Context{Tenant: "acme", Actor: firetrail.Actor{ID: "u-1"}})
 		e := firetrail.Event{Action: created.Name(), New: firetrail.Raw([]byte(`{"a":1}`))}
 		p.Fire(ctx, e)
-		require.Less(t, testing.AllocsPerRun(20_000, func() { p.Fire(ctx, e) }), 0.5, mode)
+		allocs := testing.AllocsPerRun(20_000, func() { p.Fire(ctx, e) })
+		require.True(t, allocs == 0 || poolsLeak, "%v: %v allocations", mode, allocs)
 	}
 }
