@@ -94,8 +94,8 @@ func (c *committer) commit(ctx context.Context, parts []*partition) bool {
 	})
 	if err != nil {
 		c.log.Warn("commit failed; it is tried again", "err", err)
-		if clear := explainFatal(c.cfg, err); clear != nil {
-			c.fatal(clear)
+		if why := explainFatal(c.cfg, err); why != nil {
+			c.fatal(why)
 		}
 	}
 	return err == nil

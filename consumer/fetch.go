@@ -76,8 +76,8 @@ func (p *poller) errors(fetches kgo.Fetches) (fatal error) {
 		case errors.Is(err, kerr.UnknownTopicID):
 			p.addRenewed(topic)
 		default:
-			if clear := explainFatal(p.cfg, err); clear != nil {
-				fatal = clear
+			if why := explainFatal(p.cfg, err); why != nil {
+				fatal = why
 				return
 			}
 			p.log.Warn("fetching failed; it is tried again", "topic", topic, "partition", partition, "err", err)

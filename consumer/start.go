@@ -40,8 +40,8 @@ func (w *Worker) await(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if clear := explainFatal(w.cfg, err); clear != nil {
-			return clear
+		if why := explainFatal(w.cfg, err); why != nil {
+			return why
 		}
 		if gone := new(missingError); errors.As(err, &gone) {
 			if missing++; missing == missingTries {

@@ -21,6 +21,7 @@ type suspects struct {
 	rows    []*suspectRow
 	backoff retry.Backoff
 	due     time.Time // when to try them again; zero when there are none
+	fresh   int64     // store.fresh when each was last tried by itself
 }
 
 type suspectRow struct {
@@ -82,6 +83,7 @@ func (w *writer) convict() {
 
 // retrySuspects tries the suspects once more: together, in case the fault was not theirs, and then each by itself.
 // It stops when the sink is away: that says nothing of the rows, and the next batch will deal with it.
+// Without a probe nobody can say that, and it waits until something new was stored.
 func (w *writer) retrySuspects(ctx context.Context) {
 	rows := w.suspect.rows
 	w.suspect.rows = nil
@@ -89,6 +91,12 @@ func (w *writer) retrySuspects(ctx context.Context) {
 	if len(rows) > 1 {
 		rows = w.tryTogether(ctx, rows)
 	}
+	fresh := w.store.fresh.Load()
+	if w.store.prober == nil && fresh == w.suspect.fresh && len(rows) > 1 {
+		w.suspect.rows = rows // no proof could come of it
+		return
+	}
+	w.suspect.fresh = fresh
 	for i, row := range rows {
 		b := w.flow.hold(row.b)
 		if b == nil {
