@@ -32,6 +32,9 @@ const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 5 * time.Second
 	lookEvery  = 100 * time.Millisecond
+	// largeRecord is the size of a value, in bytes, above which it is sent alone. Few are: a payload is 64 KiB at
+	// the most, and the topics of those who allow less than this are too small for it.
+	largeRecord = 32 << 10
 )
 
 func newShipper(p *Producer, log *wal.Log) *shipper {
@@ -96,11 +99,28 @@ func (s *shipper) ship(ctx context.Context, records []wal.Record) {
 			}
 			continue
 		}
-		if !s.window.begin(len(rec.Value), s.p.cfg.MaxInFlight, maxInFlightBytes) {
+		if !s.send(r.Seq, id, rec) {
 			return
 		}
-		s.produce(r.Seq, id, rec)
 	}
+}
+
+// send hands a record to Kafka when the window has room, and reports false when another has come back.
+//
+// A large one goes alone. The broker refuses a record for its size, if at all, and with it fails what is buffered
+// for its partition; but what is handed over between the refusal and the news of it would go through, and overtake
+// what failed. So nothing is.
+func (s *shipper) send(seq uint64, id firetrail.ID, rec *kgo.Record) bool {
+	size, most := len(rec.Value), s.p.cfg.MaxInFlight
+	large := size > largeRecord
+	if large {
+		most = 1
+	}
+	if !s.window.begin(size, most, maxInFlightBytes) {
+		return false
+	}
+	s.produce(seq, id, rec)
+	return !large || s.window.idle()
 }
 
 // produce hands one record to Kafka. Its context is never ctx, nor a request's: that of the first record in a

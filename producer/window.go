@@ -161,6 +161,16 @@ func (w *window) settle() (failed uint64, err error) {
 	return failed, err
 }
 
+// idle waits until nothing is in flight, and reports whether nothing has failed.
+func (w *window) idle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.inFlight > 0 {
+		w.change.Wait()
+	}
+	return w.failed == 0
+}
+
 func (w *window) hasFailed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
