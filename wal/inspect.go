@@ -1,9 +1,9 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -127,33 +127,20 @@ type segmentFile struct {
 	reason error
 }
 
-func readSegmentFile(cfg Config, number uint64) (_ *segmentFile, err error) {
+func readSegmentFile(cfg Config, number uint64) (*segmentFile, error) {
 	s := &segmentFile{name: segmentName(cfg.Dir, number)}
-	f, err := cfg.FS.Open(s.name)
-	if errors.Is(err, fs.ErrNotExist) {
+	var err error
+	if s.b, err = readFile(cfg.FS, s.name); errors.Is(err, fs.ErrNotExist) {
 		return s, nil // released and deleted meanwhile
 	}
 	if err != nil {
-		return nil, fmt.Errorf("wal: %w", err)
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	size, err := f.Size()
-	if err != nil {
-		return nil, fmt.Errorf("wal: %w", err)
+	var h header
+	if h, s.reason = readSegmentHeader(bytes.NewReader(s.b)); s.reason == nil {
+		s.id = h.id
+		s.seg = &segment{number: number, first: h.b, name: s.name, salt: salt(h.id, kindSegment, h.a, h.c)}
 	}
-	s.b = make([]byte, size)
-	n, err := f.ReadAt(s.b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("wal: reading %s: %w", s.name, err)
-	}
-	s.b = s.b[:n]
-	h, err := readSegmentHeader(f)
-	if err != nil {
-		s.reason = err
-		return s, nil
-	}
-	s.id = h.id
-	s.seg = &segment{number: number, first: h.b, name: s.name, salt: salt(h.id, kindSegment, h.a, h.c)}
 	return s, nil
 }
 

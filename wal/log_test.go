@@ -448,6 +448,46 @@ func TestCloseWhenNothingWorks(t *testing.T) {
 	require.Equal(t, sequence(1, last), readAll(t, l, last), "the ring still had them")
 }
 
+func TestMarkThatCannotBeWritten(t *testing.T) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	l := open(t, cfg)
+	last := appendN(t, l, 1500)
+	require.NoError(t, l.Sync(timeout(t)))
+	segments := l.Stats().Segments
+	require.Greater(t, segments, 2)
+	fsys.setFault(func(op, name string) error {
+		if name == markName && op == "write" {
+			return syscall.EIO
+		}
+		return nil
+	})
+	l.Release(last)
+	require.Eventually(t, func() bool { return l.Stats().MarkErrors > 0 }, 5*time.Second, time.Millisecond)
+	require.Equal(t, Healthy, l.Stats().State, "it costs records read twice, no more")
+	require.Equal(t, segments, l.Stats().Segments, "nothing is deleted that the mark on disk still asks for")
+	fsys.setFault(nil)
+	require.Eventually(t, func() bool { return l.Stats().Segments == 1 }, 5*time.Second, time.Millisecond)
+}
+
+func TestSegmentThatCannotBeDeleted(t *testing.T) {
+	fsys := newMemFS()
+	l := open(t, small(fsys))
+	last := appendN(t, l, 1500)
+	require.NoError(t, l.Sync(timeout(t)))
+	fsys.setFault(func(op, _ string) error {
+		if op == "remove" {
+			return syscall.EACCES
+		}
+		return nil
+	})
+	l.Release(last)
+	require.Eventually(t, func() bool { return l.Stats().RemoveErrors > 0 }, 5*time.Second, time.Millisecond)
+	require.Equal(t, Healthy, l.Stats().State)
+	fsys.setFault(nil)
+	require.Eventually(t, func() bool { return l.Stats().Segments == 1 }, 5*time.Second, time.Millisecond, "it is tried again")
+}
+
 func TestLocked(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, Config{Dir: dir})

@@ -240,21 +240,34 @@ type tail struct {
 	holes    int  // bad places with a frame behind them
 }
 
-func (l *Log) scanTail(s *segment) (_ tail, err error) {
-	f, err := l.cfg.FS.Open(s.name)
+func (l *Log) scanTail(s *segment) (tail, error) {
+	b, err := readFile(l.cfg.FS, s.name)
 	if err != nil {
-		return tail{}, fmt.Errorf("wal: %w", err)
+		return tail{}, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	b := make([]byte, max(0, s.end-dataStart))
-	n, err := f.ReadAt(b, dataStart)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return tail{}, fmt.Errorf("wal: reading %s: %w", s.name, err)
-	}
-	t, end := scanFrames(b[:n], s, l.cfg.MaxRecord, nil)
+	t, end := scanFrames(b[min(dataStart, len(b)):], s, l.cfg.MaxRecord, nil)
 	l.bytes += end - s.end
 	s.end = end
 	return t, nil
+}
+
+// readFile returns what a file holds.
+func readFile(fsys FS, name string) (_ []byte, err error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("wal: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Size()
+	if err != nil {
+		return nil, fmt.Errorf("wal: %w", err)
+	}
+	b := make([]byte, size)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("wal: reading %s: %w", name, err)
+	}
+	return b[:n], nil
 }
 
 // scanFrames goes through the frames of a segment, whose bytes behind the header are b, around bad places,
@@ -290,25 +303,12 @@ func scanFrames(b []byte, s *segment, maxRecord int, visit func(frame)) (t tail,
 }
 
 // ringFrames reads the records that the ring's file holds.
-func (l *Log) ringFrames(id logID) (_ []frame, err error) {
-	f, err := l.cfg.FS.Open(filepath.Join(l.cfg.Dir, ringName))
+func (l *Log) ringFrames(id logID) ([]frame, error) {
+	b, err := readFile(l.cfg.FS, filepath.Join(l.cfg.Dir, ringName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("wal: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	size, err := f.Size()
-	if err != nil {
-		return nil, fmt.Errorf("wal: %w", err)
-	}
-	b := make([]byte, min(size, ringPage+1<<30))
-	n, err := f.ReadAt(b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("wal: reading the ring: %w", err)
-	}
-	return scanRing(b[:n], id, l.cfg.MaxRecord), nil
+	return scanRing(b, id, l.cfg.MaxRecord), err
 }
 
 // makeRing maps the ring and makes it empty. From here on what it held is gone, so it is on disk by now.

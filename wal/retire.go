@@ -1,0 +1,81 @@
+package wal
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+)
+
+// release writes the mark where it moved and deletes the segments that are wholly below it.
+func (d *disk) release(now time.Time) {
+	l := d.l
+	l.mu.Lock()
+	released, synced := l.released, l.durable
+	n := 0
+	for n+1 < len(l.segs) && l.segs[n+1].first <= released+1 {
+		n++
+	}
+	done := append([]*segment(nil), l.segs[:n]...)
+	l.mu.Unlock()
+	if (released != d.mark.released || synced != d.mark.synced) && (n > 0 || now.Sub(d.markAt) >= l.cfg.SyncEvery) {
+		d.markAt = now
+		if err := d.mark.write(released, synced); err != nil {
+			d.count(err, &l.stats.MarkErrors, "the mark can't be written; records may be shipped twice")
+		}
+	}
+	// A mark that was lost, with the segments below it gone, would make their records look lost too.
+	if n == 0 || now.Before(d.removeAt) || d.mark.released < released {
+		return
+	}
+	if err := d.mark.f.Sync(); err != nil {
+		d.count(err, &l.stats.MarkErrors, "the mark can't be synced; segments are kept")
+		d.removeAt = now.Add(freeEvery)
+		return
+	}
+	for i, s := range done {
+		if err := l.cfg.FS.Remove(s.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.count(err, &l.stats.RemoveErrors, "a segment can't be deleted; it is tried again")
+			d.removeAt = now.Add(freeEvery)
+			done = done[:i]
+			break
+		}
+	}
+	l.mu.Lock()
+	for _, s := range done {
+		l.bytes -= max(s.end, 0)
+	}
+	l.segs = l.segs[len(done):]
+	l.mu.Unlock()
+}
+
+func (d *disk) count(err error, counter *uint64, message string) {
+	d.l.mu.Lock()
+	*counter++
+	first := *counter&(*counter-1) == 0 // the 1st, 2nd, 4th, 8th …: enough to see, too few to drown in
+	n := *counter
+	d.l.mu.Unlock()
+	if first {
+		d.l.cfg.Logger.Warn("wal: "+message, "dir", d.l.cfg.Dir, "error", err, "times", n)
+	}
+}
+
+// checkFree looks, now and then, whether the file system still has its floor of free bytes.
+func (d *disk) checkFree(now time.Time) {
+	l := d.l
+	if l.cfg.MinFree < 0 || now.Sub(d.freeAt) < freeEvery {
+		return
+	}
+	d.freeAt = now
+	free, err := l.cfg.FS.Free(l.cfg.Dir)
+	if err != nil {
+		return // a disk that fails shows where it is written to
+	}
+	l.mu.Lock()
+	was := l.full
+	l.full = free < uint64(l.cfg.MinFree)
+	is := l.full
+	l.mu.Unlock()
+	if is && !was {
+		l.cfg.Logger.Error("wal: the file system is nearly full: no more is taken", "dir", l.cfg.Dir, "free", free, "floor", l.cfg.MinFree)
+	}
+}
