@@ -86,7 +86,7 @@ func TestBadInput(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"help.txt": {"--help"}, "help-run.txt": {"run", "--help"}, "help-query.txt": {"query", "--help"},
-		"help-topics-create.txt": {"topics", "create", "--help"}, "help-config-check.txt": {"config", "check", "--help"},
+		"help-wal-inspect.txt": {"wal", "inspect", "--help"}, "help-topics-create.txt": {"topics", "create", "--help"}, "help-config-check.txt": {"config", "check", "--help"},
 	} {
 		t.Setenv("COLUMNS", "80")
 		out, stderr, code := sinkWorker(t, environment(), args...)

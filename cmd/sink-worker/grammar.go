@@ -15,6 +15,7 @@ type grammar struct {
 	Run     runCmd     `cmd:"" default:"withargs" help:"Store events until told to stop (the default)."`
 	Query   queryCmd   `cmd:"" help:"Print stored events, newest first."`
 	Topics  topicsCmd  `cmd:"" help:"Make the topics that the trail needs."`
+	WAL     walCmd     `cmd:"" name:"wal" help:"Look at a producer's write-ahead log."`
 	Check   configCmd  `cmd:"" name:"config" help:"Look at the configuration."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

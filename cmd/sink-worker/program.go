@@ -38,6 +38,8 @@ func (p *program) run(ctx context.Context, args []string) error {
 		return p.query(ctx, &g.Query)
 	case "topics create":
 		return p.createTopics(ctx, &g.Topics.Create)
+	case "wal inspect <dir>":
+		return p.inspectWAL(&g.WAL.Inspect)
 	case "config check":
 		return p.checkConfig(ctx, &g.Check.Check)
 	case "version":

@@ -75,11 +75,15 @@ func (p *program) query(ctx context.Context, c *queryCmd) error {
 	}
 	defer func() { _ = db.Close() }()
 
-	var out pager = &show.Table{Out: p.stdout, Width: cli.Width(p.stdout, 100), Tenants: q.AllTenants}
-	if c.Output == "json" {
-		out = &show.JSON{Out: p.stdout}
+	return p.pages(ctx, db, q, p.eventPrinter(c.Output, q.AllTenants), c.All)
+}
+
+// eventPrinter prints events on stdout, as a table or as JSON.
+func (p *program) eventPrinter(output string, tenants bool) pager {
+	if output == "json" {
+		return &show.JSON{Out: p.stdout}
 	}
-	return p.pages(ctx, db, q, out, c.All)
+	return &show.Table{Out: p.stdout, Width: cli.Width(p.stdout, 100), Tenants: tenants}
 }
 
 // pages prints one page, or all of them.
