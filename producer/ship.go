@@ -203,6 +203,7 @@ func (s *shipper) goBack(ctx context.Context) {
 	switch {
 	case errors.Is(err, kgo.ErrClientClosed):
 	case refused(err):
+		s.complain("the broker refuses something in a batch; its records are sent one at a time", err)
 		s.oneByOne(ctx, last)
 	default:
 		s.outage(ctx, err)

@@ -21,6 +21,7 @@ func (p *pipeline) openProducer(context.Context) (err error) {
 	p.producer, err = producer.New(producer.Config{
 		Kafka: p.kafka, Topic: p.settings.Topic, Mode: mode, Dir: p.settings.path("wal"), Namespace: "demo",
 		LetterInterval: letterInterval, Logger: p.log, OnAcknowledged: p.acknowledged,
+		WeakTopic: p.broker != nil, // one broker keeps one replica
 	})
 	return err
 }
