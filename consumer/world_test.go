@@ -209,7 +209,7 @@ func (w *world) config() Config {
 		cfg.Batch.FlushInterval = 20 * time.Millisecond
 		cfg.Retry = Retry{Delay: 10 * time.Millisecond, MaxDelay: 50 * time.Millisecond}
 		cfg.groupOpts = []kgo.Opt{
-			kgo.HeartbeatInterval(20 * time.Millisecond), kgo.SessionTimeout(time.Second),
+			kgo.HeartbeatInterval(20 * time.Millisecond), kgo.SessionTimeout(3 * time.Second),
 			kgo.RebalanceTimeout(10 * time.Second), kgo.FetchMaxWait(100 * time.Millisecond),
 		}
 	}
