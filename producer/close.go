@@ -95,11 +95,11 @@ func (p *Producer) close(ctx context.Context) error {
 	p.stopped = true
 	p.mu.Unlock()
 	p.drain(ctx)
-	errs := []error{p.letters.close(ctx)}
 	// From here on nothing waits for the broker. Whoever called Close doesn't wait beyond ctx either, but what
 	// can be saved is saved.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
+	errs := []error{p.letters.close(ctx)}
 	p.cancel()
 	p.client.Close() // what is in flight comes back
 	p.wg.Wait()
@@ -117,7 +117,8 @@ func (p *Producer) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// closeTimeout bounds the closing of a log whose disk hangs. Its records are safe in the ring.
+// closeTimeout bounds the saving of what is left, to a disk that may be full or hang. What is in a log's ring is safe
+// there.
 const closeTimeout = 10 * time.Second
 
 // drain waits until everything is shipped, but leaves a part of the time until ctx's end for the rest of

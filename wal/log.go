@@ -311,15 +311,20 @@ func (l *Log) Close(ctx context.Context) error {
 		}
 	}
 	l.mu.Unlock()
-	select {
-	case <-l.idle:
-	case <-ctx.Done():
-		return fmt.Errorf("wal: closing %s: %w", l.cfg.Dir, ctx.Err())
-	}
 	if l.disk == nil {
 		return nil
 	}
-	return l.disk.closeError
+	select {
+	case <-l.idle:
+		return l.disk.closeError
+	case <-ctx.Done():
+	}
+	select {
+	case <-l.idle: // what ended at the same moment has ended
+		return l.disk.closeError
+	default:
+		return fmt.Errorf("wal: closing %s: %w", l.cfg.Dir, ctx.Err())
+	}
 }
 
 // noteLoss counts the part of a loss that was not told before, and tells it.
