@@ -22,16 +22,20 @@ func TestValidate(t *testing.T) {
 		want   []string // the beginnings of the lines
 	}{
 		"nothing": {func(c *Config) { *c = Config{} }, []string{"kafka: brokers: missing", "group: missing", "sink: missing"}},
-		"topics": {func(c *Config) { c.Topics = []string{"a", "", "a", "a.dlq"} },
-			[]string{"topics[1]: \"\" is empty", "topics[2]: \"a\" is there twice", "topics[3]: \"a.dlq\" is the topic of letters"}},
+		"topics": {
+			func(c *Config) { c.Topics = []string{"a", "", "a", "a.dlq"} },
+			[]string{"topics[1]: \"\" is empty", "topics[2]: \"a\" is there twice", "topics[3]: \"a.dlq\" is the topic of letters"},
+		},
 		"letters go nowhere":  {func(c *Config) { c.LetterTopic = NoLetterTopic }, []string{"letter_topic: off"}},
 		"no dir is durable":   {func(c *Config) { c.DirIsDurable = true }, []string{"dir_is_durable: set, but there is no letter_dir"}},
 		"letters in the dir":  {func(c *Config) { c.LetterTopic = NoLetterTopic; c.LetterDir = &dlq.Dir{} }, nil},
 		"unlimited in flight": {func(c *Config) { c.MaxInFlightBytes = -1 }, []string{"max_in_flight_bytes: -1 is negative"}},
 		"unlimited batches":   {func(c *Config) { c.Batch = Batch{MaxSize: -1, MaxBytes: -1} }, []string{"batch.max_size: -1", "batch.max_bytes: -1"}},
 		"no flush interval":   {func(c *Config) { c.Batch.FlushInterval = -1 }, nil},
-		"delays": {func(c *Config) { c.Retry.Delay = time.Hour },
-			[]string{"retry.delay: 1h0m0s is over retry.max_delay"}},
+		"delays": {
+			func(c *Config) { c.Retry.Delay = time.Hour },
+			[]string{"retry.delay: 1h0m0s is over retry.max_delay"},
+		},
 		"negative delay":      {func(c *Config) { c.Retry.Delay = -1 }, []string{"retry.delay: -1 is negative"}},
 		"no retries, no wait": {func(c *Config) { c.Retry.Attempts = -1; c.Retry.WriteTimeout = -1; c.ShutdownTimeout = -1 }, nil},
 	} {

@@ -104,17 +104,20 @@ func (p *postman) close() {
 	signal(p.wake)
 }
 
-// next takes the letters of one round into hand, those of revoked partitions left out.
+// next takes the letters of one round into hand, those of revoked partitions left out. None are left when there
+// are none to take.
 func (p *postman) next() (letters []*letter, closed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n, bytes := 0, int64(0)
-	for n < min(len(p.queue), maxLetters) && (n == 0 || bytes < maxLetterBytes) {
-		bytes += recordBytes(p.queue[n].item.rec)
-		n++
+	for len(letters) == 0 && len(p.queue) > 0 {
+		n, bytes := 0, int64(0)
+		for n < min(len(p.queue), maxLetters) && (n == 0 || bytes < maxLetterBytes) {
+			bytes += recordBytes(p.queue[n].item.rec)
+			n++
+		}
+		letters = p.flow.holdLetters(p.queue[:n])
+		p.queue = append([]*letter(nil), p.queue[n:]...)
 	}
-	letters = p.flow.holdLetters(p.queue[:n])
-	p.queue = append([]*letter(nil), p.queue[n:]...)
 	return letters, p.closed && len(p.queue) == 0
 }
 
@@ -127,31 +130,41 @@ func (p *postman) putBack(letters []*letter) {
 // run sends letters until close was called and all are sent, or ctx ends.
 func (p *postman) run(ctx context.Context) error {
 	var backoff retry.Backoff
+	defer p.giveUpLate()
 	for {
 		letters, closed := p.next()
-		var wait time.Duration
-		switch failed := p.round(ctx, letters); {
+		failed := p.round(ctx, letters)
+		wait, wake := time.Duration(0), p.wake
+		switch {
 		case len(failed) > 0:
 			p.putBack(failed)
 			if backoff == nil {
 				backoff = p.retry.outage()
 			}
 			wait, _ = backoff.Next()
+			wake = nil
 		case len(letters) > 0:
 			backoff = nil
 			continue
 		case closed:
 			return nil
-		case len(p.late) > 0:
-			wait = p.retry.MaxDelay
-		}
-		var wake chan struct{}
-		if backoff == nil {
-			wake = p.wake
+		default:
+			backoff = nil
+			if len(p.late) > 0 {
+				wait = p.retry.MaxDelay
+			}
 		}
 		if err := sleepOr(ctx, wait, wake); err != nil {
 			return err
 		}
+	}
+}
+
+// giveUpLate says, at the end, which letters stay without their other form.
+func (p *postman) giveUpLate() {
+	if n := len(p.late); n > 0 {
+		p.stats.count(func(s *Stats) { s.HalfLetters += int64(n) })
+		p.log.Error("letters stay without their other form: the worker stops", "letters", n)
 	}
 }
 

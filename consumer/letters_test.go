@@ -29,7 +29,7 @@ func garbage() *kgo.Record {
 func TestLettersInBothForms(t *testing.T) {
 	inWorld(t, 1, func(t *testing.T, w *world) {
 		d := w.dir(t)
-		defer d.Close() //nolint:errcheck // of a test
+		defer d.Close()
 		w.produce(garbage())
 		r := w.start(func(c *Config) { c.LetterDir = d })
 		w.awaitCommitted(0, 1)
@@ -62,7 +62,7 @@ func TestWhenALetterCounts(t *testing.T) {
 				if c.dirAway {
 					require.NoError(t, d.Close())
 				} else {
-					defer d.Close() //nolint:errcheck // of a test
+					defer d.Close()
 				}
 				w.events(5, 0)
 				r := w.start(func(cfg *Config) {
@@ -97,7 +97,7 @@ func TestWhenALetterCounts(t *testing.T) {
 func TestWaitingLettersAreStoredLater(t *testing.T) {
 	inWorld(t, 1, func(t *testing.T, w *world) {
 		d := w.dir(t)
-		defer d.Close() //nolint:errcheck // of a test
+		defer d.Close()
 		events := w.events(100, 0)
 		w.sink.OnWrite(poison(errStrange, pick(events, 7, 8)))
 		r := w.start(func(c *Config) { c.LetterDir = d })
@@ -196,5 +196,25 @@ func TestRefusedLetterHoldsUpNoOther(t *testing.T) {
 		require.EqualValues(t, 1, p.mark, "the mark waits for the refused letter")
 		require.Zero(t, p.held)
 		require.Equal(t, 1, p.waiting)
+	})
+}
+
+// A letter that waits is forgotten with its partition, and the letters of others are sent then.
+func TestLettersOfALostPartition(t *testing.T) {
+	inWorld(t, 2, func(t *testing.T, w *world) {
+		r := w.start(nil)
+		w.await("start", func() bool { return len(r.Stats().Partitions) == 2 })
+		require.NoError(t, w.cluster.DeleteTopic(testLetters))
+		w.produce(garbage())
+		w.await("pause", func() bool { return r.Stats().Partitions[0].Paused == "letters" })
+		r.lost(map[string][]int32{testTopic: {0}})
+		require.NoError(t, w.cluster.CreateTopic(testLetters, 1, nil))
+		pass(time.Hour)
+		bad := garbage()
+		bad.Partition = 1
+		w.produce(bad)
+		w.awaitCommitted(1, 1)
+		require.EqualValues(t, -1, w.committed(0))
+		r.stop()
 	})
 }

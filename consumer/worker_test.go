@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -44,29 +45,30 @@ func TestBadRecordsBecomeLettersAtOnce(t *testing.T) {
 		future := w.event("a")
 		future.Time = time.Now().Add(48 * time.Hour)
 		future.ID = testIDs.Next(future.Time.UnixMicro())
-		elsewhen := w.record(w.event("a"), 0)
-		other := w.event("a")
-		other.ID = testIDs.Next(time.Now().Add(-time.Hour).UnixMicro())
-		other.Time = time.Time{}
+		early, late := w.event("a"), w.event("a")
+		late.Time = late.Time.Add(time.Hour)
+		late.ID = testIDs.Next(late.Time.UnixMicro())
+		elsewhen := w.record(late, 0) // its time is not its id's
+		elsewhen.Value = bytes.Replace(elsewhen.Value, []byte(late.ID.String()), []byte(early.ID.String()), 1)
 		garbage := &kgo.Record{Topic: testTopic, Key: []byte("k"), Value: []byte{0xff, 0}, Headers: []kgo.RecordHeader{{Key: "h", Value: []byte("v")}}}
 		tombstone := &kgo.Record{Topic: testTopic}
 		w.produce(w.record(w.event("a"), 0), garbage, alien, w.record(future, 0), tombstone, elsewhen)
 
 		r := w.start(nil)
 		w.awaitCommitted(0, 6)
-		require.Equal(t, 2, w.sink.Len())
-		letters := w.letters(4)
+		require.Equal(t, 1, w.sink.Len())
+		letters := w.letters(5)
 		reasons := map[string]string{}
 		for _, l := range letters {
 			reasons[header(l, "__connect.errors.offset")] = header(l, "__connect.errors.stage")
 		}
-		require.Equal(t, map[string]string{"1": "decode", "2": "decode", "3": "decode", "4": "decode"}, reasons)
+		require.Equal(t, map[string]string{"1": "decode", "2": "decode", "3": "decode", "4": "decode", "5": "decode"}, reasons)
 		require.Equal(t, garbage.Key, letters[0].Key)
 		require.Equal(t, garbage.Value, letters[0].Value)
 		require.Equal(t, "v", header(letters[0], "h"))
 		require.Nil(t, letters[3].Value)
 		require.Equal(t, map[string]int64{
-			dlq.ReasonUndecodable: 2, dlq.ReasonTenantMismatch: 1, dlq.ReasonInvalid: 1,
+			dlq.ReasonUndecodable: 2, dlq.ReasonTenantMismatch: 1, dlq.ReasonInvalid: 2,
 		}, r.Stats().Letters)
 		r.stop()
 	})

@@ -1,0 +1,29 @@
+package consumer_test
+
+import (
+	"context"
+	"log"
+	"os/signal"
+	"syscall"
+
+	"github.com/firetrail/firetrail/consumer"
+	"github.com/firetrail/firetrail/kafkaclient"
+	"github.com/firetrail/firetrail/sinkers/sinkertest"
+)
+
+// A worker that runs until SIGTERM, and then drains. Put a database in place of sinkertest.Memory.
+func Example() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	w, err := consumer.New(consumer.Config{
+		Kafka: kafkaclient.Config{Brokers: []string{"localhost:9092"}},
+		Group: "audit",
+		Sink:  &sinkertest.Memory{},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := w.Run(ctx); err != nil {
+		log.Print(err)
+	}
+}
