@@ -1,5 +1,6 @@
 // Package consumer is the sink worker: it reads audit events from Kafka, writes them to a database in
-// batches, and commits an offset only when its record is stored or kept as a dead letter. Make a [Worker] with [New] and call [Worker.Run].
+// batches, and commits an offset only when its record is stored or kept as a dead letter. Make a [Worker]
+// with [New] and call [Worker.Run].
 //
 // A record goes one way through the files of this package:
 //

@@ -195,6 +195,8 @@ type running struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error
+
+	aborted sync.Once
 }
 
 // config is a worker's, before changes.
@@ -248,9 +250,11 @@ func (r *running) stop() {
 // abort begins to end the worker as SIGKILL does, as far as anybody else can tell: its connections break, and
 // nothing is written or committed any more.
 func (r *running) abort() {
-	r.link.set(true)
-	r.cfg.ShutdownTimeout = -1 // read when the context has ended
-	r.cancel()
+	r.aborted.Do(func() {
+		r.link.set(true)
+		r.cfg.ShutdownTimeout = -1 // read when the context has ended
+		r.cancel()
+	})
 }
 
 // await waits until ok.
