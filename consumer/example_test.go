@@ -2,7 +2,7 @@ package consumer_test
 
 import (
 	"context"
-	"log"
+	"log/slog"
 	"os/signal"
 	"syscall"
 
@@ -21,9 +21,10 @@ func Example() {
 		Sink:  &sinkertest.Memory{},
 	})
 	if err != nil {
-		log.Fatal(err)
+		slog.Error("wrong settings", "err", err)
+		return
 	}
 	if err := w.Run(ctx); err != nil {
-		log.Print(err)
+		slog.Error("the worker ended", "err", err)
 	}
 }

@@ -28,6 +28,7 @@ type Worker struct {
 	stats counters
 
 	started atomic.Bool
+	noDrain atomic.Bool // Run ends without draining
 	admin   *kgo.Client // letters and questions
 	client  *kgo.Client // the group's member
 	fatal   context.CancelCauseFunc
@@ -54,6 +55,7 @@ func New(cfg Config) (*Worker, error) {
 		fatal:  func(error) {},
 	}
 	w.commits = newCommitter(w)
+	w.noDrain.Store(cfg.ShutdownTimeout < 0)
 	w.stats.setState(Idle, "Run was not called yet")
 	w.post = &postman{
 		dirSuffices: cfg.DirIsDurable, flow: w.flow, stats: &w.stats, log: w.log, retry: cfg.Retry,
@@ -131,7 +133,7 @@ func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) 
 
 	w.poll(soft)
 	w.stats.setState(Stopping, "draining")
-	if w.cfg.ShutdownTimeout < 0 {
+	if w.noDrain.Load() {
 		kill(errors.New("stopped without draining"))
 	} else {
 		t := time.AfterFunc(w.cfg.ShutdownTimeout, func() {

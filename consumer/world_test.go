@@ -195,8 +195,6 @@ type running struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error
-
-	aborted sync.Once
 }
 
 // config is a worker's, before changes.
@@ -250,11 +248,9 @@ func (r *running) stop() {
 // abort begins to end the worker as SIGKILL does, as far as anybody else can tell: its connections break, and
 // nothing is written or committed any more.
 func (r *running) abort() {
-	r.aborted.Do(func() {
-		r.link.set(true)
-		r.cfg.ShutdownTimeout = -1 // read when the context has ended
-		r.cancel()
-	})
+	r.link.set(true)
+	r.noDrain.Store(true)
+	r.cancel()
 }
 
 // await waits until ok.
