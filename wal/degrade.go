@@ -56,12 +56,16 @@ func (l *Log) tellState(s StateChange) {
 	}
 }
 
-// trim drops from ring and queue what was released while it could not be written.
+// trim drops from ring and queue what was released while it could not be written. It is in no segment then, and
+// only the mark tells it from what is lost.
 func (d *disk) trim() {
 	l := d.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.ring
+	if r.tailSeq <= l.released || !l.queue.empty() && l.queue.chunks[0].first <= l.released {
+		d.trimmed = true
+	}
 	if r.tailSeq <= l.released && d.ringFailed == nil {
 		off, seq := r.tail, r.tailSeq
 		_ = guarded(func() error {
@@ -148,4 +152,23 @@ func (d *disk) saveRing(r *ring) {
 	if seq < end {
 		l.noteLoss(Loss{From: seq, To: end - 1, Name: filepath.Join(l.cfg.Dir, ringName), Reason: "the ring's mapping failed"})
 	}
+}
+
+// explainTrimmed makes the mark say that what was trimmed was released, before anything behind it is written.
+func (d *disk) explainTrimmed() error {
+	if !d.trimmed {
+		return nil
+	}
+	l := d.l
+	l.mu.Lock()
+	released, durable := l.released, l.durable
+	l.mu.Unlock()
+	if err := d.mark.write(released, durable); err != nil {
+		return err
+	}
+	if err := d.mark.f.Sync(); err != nil {
+		return err
+	}
+	d.trimmed = false
+	return nil
 }

@@ -28,6 +28,7 @@ type disk struct {
 	backoff    time.Duration
 	ringFailed error // guarded by Log.mu: why the mapping can't be used any more
 	ringLost   bool  // what the failed ring still held was looked at
+	trimmed    bool  // records were released that are in no segment, and the mark on disk doesn't say so
 	markAt     time.Time
 	removeAt   time.Time
 	spareAt    time.Time
@@ -108,6 +109,9 @@ func (d *disk) allocateAhead(now time.Time) {
 
 // forward copies ring and queue to the segments, and syncs them where that is due.
 func (d *disk) forward(force bool, now time.Time) error {
+	if err := d.explainTrimmed(); err != nil {
+		return err
+	}
 	if err := d.remakeRing(); err != nil {
 		return err
 	}
@@ -211,8 +215,10 @@ func (d *disk) drainQueue() (more bool, err error) {
 		return true, nil
 	}
 	// What the chunk holds now stays as it is, and only this goroutine drops chunks, so its records may be
-	// read after the unlock.
-	last := p.c.first + p.c.n - 1
+	// read after the unlock, from a copy of what says where they are.
+	now := *p.c
+	p.c = &now
+	last := now.first + now.n - 1
 	l.mu.Unlock()
 	for {
 		typ, payload := p.at()

@@ -59,7 +59,7 @@ func FuzzFrame(f *testing.F) {
 }
 
 func FuzzScanRing(f *testing.F) {
-	r, err := newRing(&memMapping{make([]byte, ringPage+1024)}, logID{1}, 2, 1)
+	r, err := newRing(&memMapping{b: make([]byte, ringPage+1024)}, logID{1}, 2, 1)
 	require.NoError(f, err)
 	for seq := uint64(1); ; seq++ {
 		ok, err := r.put(seq, 0, make([]byte, 90))

@@ -204,6 +204,9 @@ func (v *inspection) ring(cfg Config) error {
 	for i, f := range frames {
 		if i == 0 {
 			v.report.Ring.First = f.seq
+			if f.seq > max(v.next, v.report.Synced+1) {
+				v.next = f.seq // what is missing before it was released: see recoverTail
+			}
 		}
 		v.report.Ring.Last = f.seq
 		v.report.Ring.Bytes += int64(f.size())

@@ -265,7 +265,10 @@ func TestSync(t *testing.T) {
 func TestSyncCoversTheOverflow(t *testing.T) {
 	fsys := newMemFS()
 	l := open(t, small(fsys))
+	slow := make(chan struct{})
+	fsys.setFault(func(string, string) error { <-slow; return nil })
 	last := appendN(t, l, 2000) // more than the ring holds
+	close(slow)
 	require.Positive(t, l.Stats().Unprotected)
 	require.NoError(t, l.Sync(timeout(t)))
 	cfg := small(fsys.crash(func() bool { return false }))

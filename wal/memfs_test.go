@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // memFS is a file system in memory that can fail any call and can crash: crash returns what a disk
@@ -210,13 +212,28 @@ func (m *memFS) Lock(name string) (c io.Closer, err error) {
 	})
 }
 
-// memMapping's bytes are the file's: stores to it survive kill, and crash at random.
-type memMapping struct{ b []byte }
+// memMapping's bytes are the file's: stores to it survive kill, and crash at random. They are outside Go's memory, as
+// a file's mapping is, and as there they may be looked at in the middle of a store.
+type memMapping struct {
+	b []byte
+	m *memFS
+	d *memData
+}
 
 func (m *memMapping) Bytes() []byte          { return m.b }
 func (m *memMapping) NeedsWritten() bool     { return false }
 func (m *memMapping) Written(int, int) error { return nil }
-func (m *memMapping) Close() error           { return nil }
+
+func (m *memMapping) Close() error {
+	if m.d == nil {
+		return nil
+	}
+	m.m.mu.Lock()
+	defer m.m.mu.Unlock()
+	m.d.b = slices.Clone(m.b)
+	m.d = nil
+	return unix.Munmap(m.b)
+}
 
 func (m *memFS) Map(name string, size int) (p Mapping, err error) {
 	return p, m.do("map", name, func() error {
@@ -225,15 +242,16 @@ func (m *memFS) Map(name string, size int) (p Mapping, err error) {
 			d = &memData{dirty: map[int64]bool{}}
 			m.files[name] = d
 		}
-		if len(d.b) != size {
-			b := make([]byte, size)
-			copy(b, d.b)
-			d.b = b
+		b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+		if err != nil {
+			return err
 		}
+		copy(b, d.b)
+		d.b = b
 		for off := int64(0); off < int64(size); off += memBlock {
 			d.dirty[off] = true
 		}
-		p = &memMapping{d.b}
+		p = &memMapping{b, m, d}
 		return nil
 	})
 }

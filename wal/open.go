@@ -204,6 +204,12 @@ func (l *Log) recoverTail() error {
 	if err != nil {
 		return err
 	}
+	// The ring's tail passes only what is on the disk or released. So what is missing before its first record was
+	// released while it could not be written, and the mark that says so could not be written either. With
+	// SyncNone the tail doesn't wait for the disk, and tells nothing.
+	if known := max(l.released, t.last, d.mark.synced); len(frames) > 0 && frames[0].seq > known+1 && l.cfg.Sync != SyncNone {
+		l.released = frames[0].seq - 1
+	}
 	last := max(l.released, t.last, d.mark.synced)
 	found := max(l.released, t.last)
 	if n := len(frames); n > 0 {
