@@ -5,6 +5,7 @@ package testenv
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -91,7 +92,14 @@ func (k *Kafka) Kill(t testing.TB, i int) {
 }
 
 // Pause stops broker i with SIGSTOP: its connections stay open, and nothing answers.
-func (k *Kafka) Pause(t testing.TB, i int) { t.Helper(); k.signal(t, i, syscall.SIGSTOP) }
+func (k *Kafka) Pause(t testing.TB, i int) {
+	t.Helper()
+	pid := k.signal(t, i, syscall.SIGSTOP)
+	require.Eventually(t, func() bool { // its threads stop one after the other
+		states, err := exec.Command("ps", "-L", "-o", "state=", "-p", strconv.Itoa(pid)).Output()
+		return err == nil && strings.Trim(string(states), "T \n") == ""
+	}, 30*time.Second, 10*time.Millisecond, "broker %d goes on", i)
+}
 
 // Resume lets broker i go on after [Kafka.Pause].
 func (k *Kafka) Resume(t testing.TB, i int) { t.Helper(); k.signal(t, i, syscall.SIGCONT) }
@@ -105,14 +113,15 @@ func (k *Kafka) StartAgain(t testing.TB, i int) {
 	require.NoError(t, err, k.tail())
 }
 
-func (k *Kafka) signal(t testing.TB, i int, s syscall.Signal) {
+func (k *Kafka) signal(t testing.TB, i int, s syscall.Signal) (pid int) {
 	t.Helper()
 	require.Less(t, i, k.brokers)
 	b, err := os.ReadFile(filepath.Join(k.node(i), "pid"))
 	require.NoError(t, err)
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	pid, err = strconv.Atoi(strings.TrimSpace(string(b)))
 	require.NoError(t, err)
 	require.NoError(t, syscall.Kill(pid, s), "broker %d isn't running", i)
+	return pid
 }
 
 func (k *Kafka) node(i int) string { return filepath.Join(k.dir, fmt.Sprintf("node-%d", i+1)) }
