@@ -49,6 +49,9 @@ type Config struct {
 
 	// Sink stores the events. Required. It belongs to the caller, who closes it after Run has returned.
 	Sink sinkers.Sinker
+	// WeakTopics says that topics which can lose acknowledged records, such as those with a single replica, are
+	// meant to: they are not warned of. Default false.
+	WeakTopics bool
 	// LetterTopic takes the records that can't be stored. Default: the first topic's name with ".dlq";
 	// [NoLetterTopic] switches it off, which needs a LetterDir.
 	LetterTopic string
@@ -211,4 +214,12 @@ func (r Retry) writeContext(ctx context.Context) (context.Context, context.Cance
 	}
 	return context.WithTimeoutCause(ctx, r.WriteTimeout,
 		fmt.Errorf("no answer from the database within %v (retry.write_timeout)", r.WriteTimeout))
+}
+
+// allTopics are the topics of events, and that of letters.
+func (c *Config) allTopics() []string {
+	if c.LetterTopic == NoLetterTopic {
+		return c.Topics
+	}
+	return append(c.Topics[:len(c.Topics):len(c.Topics)], c.LetterTopic)
 }

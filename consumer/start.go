@@ -57,6 +57,22 @@ func (w *Worker) await(ctx context.Context) error {
 	}
 }
 
+// warnWeakTopics tells of topics that could lose what their broker has acknowledged.
+func (w *Worker) warnWeakTopics(ctx context.Context) {
+	if w.cfg.WeakTopics {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	weak, err := kafkaclient.WeakTopics(ctx, w.admin, w.cfg.allTopics()...)
+	if err != nil {
+		return // settings may not be looked at; that the topics are there is known
+	}
+	for _, t := range weak {
+		w.log.Warn("the topic can lose acknowledged records", "topic", t.Topic, "problem", t.Problem)
+	}
+}
+
 // look asks whether the brokers answer and the topics are there.
 func (w *Worker) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -64,10 +80,7 @@ func (w *Worker) look(ctx context.Context) error {
 	if err := kafkaclient.Check(ctx, w.admin); err != nil {
 		return err
 	}
-	topics := w.cfg.Topics
-	if w.cfg.LetterTopic != NoLetterTopic {
-		topics = append(topics[:len(topics):len(topics)], w.cfg.LetterTopic)
-	}
+	topics := w.cfg.allTopics()
 	details, err := kadm.NewClient(w.admin).ListTopics(ctx, topics...)
 	if err != nil {
 		return fmt.Errorf("asking for the topics: %w", err)

@@ -100,6 +100,7 @@ func (w *Worker) run(ctx context.Context) error {
 	if err := w.await(soft); err != nil {
 		return err
 	}
+	w.warnWeakTopics(soft)
 	// The client begins to join the group as soon as it is made, so its callbacks must find all in place.
 	w.useLetterForms()
 	hard, kill := context.WithCancelCause(context.WithoutCancel(ctx))

@@ -121,6 +121,7 @@ func (p *pipeline) openWorker(ctx context.Context) (err error) {
 		Sink:       p.db, LetterDir: p.letters, DirIsDurable: true,
 		Batch:  consumer.Batch{FlushInterval: 100 * time.Millisecond},
 		Logger: p.log, OnBatch: p.stored,
+		WeakTopics: p.broker != nil, // one broker keeps one replica
 	})
 	if err != nil {
 		return err
