@@ -49,6 +49,9 @@ func readSegmentHeader(f io.ReaderAt) (header, error) {
 	if errors.Is(err, errHeader) {
 		h, err = parseHeader(b[headerSize:], magicSegment)
 	}
+	if err == nil && h.b == 0 { // sequences begin at 1
+		err = errHeader
+	}
 	return h, err
 }
 
