@@ -1,8 +1,10 @@
 package producer
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -16,11 +18,12 @@ const maxInFlightBytes = 32 << 20
 // idempotent, acknowledged by all in-sync replicas, keys hashed as every Kafka client does, and retried
 // without end, so that a broker that is away fails nothing and order is kept. No timestamp is ever set on
 // a record: a delivery timeout would count from it.
-func newClient(cfg *Config) (*kgo.Client, error) {
+func newClient(cfg *Config, more ...kgo.Opt) (*kgo.Client, error) {
 	opts, err := cfg.Kafka.Opts()
 	if err != nil {
 		return nil, fmt.Errorf("producer: Kafka: %w", err)
 	}
+	opts = append(opts, more...)
 	return kgo.NewClient(append(opts,
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(max(cfg.Linger, 0)),
@@ -32,6 +35,35 @@ func newClient(cfg *Config) (*kgo.Client, error) {
 		kgo.MetadataMinAge(250*time.Millisecond),
 		kgo.RetryBackoffFn(retryBackoff),
 	)...)
+}
+
+// single sends records one at a time, through a client of its own: what fails there failed alone. In the clients
+// of the shippers a refused record takes with it whatever is buffered for its partition, other logs' too.
+type single struct {
+	mu     sync.Mutex
+	client *kgo.Client
+}
+
+func newSingle(cfg *Config) (*single, error) {
+	c := *cfg
+	c.Linger = -1
+	client, err := newClient(&c, kgo.AllowIdempotentProduceCancellation())
+	return &single{client: client}, err
+}
+
+// send sends a record and returns when it is acknowledged or has come back. A record that ctx ended for may
+// arrive all the same.
+func (s *single) send(ctx context.Context, rec *kgo.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := s.client.ProduceSync(ctx, rec).FirstErr()
+	if lostTopic(err) {
+		s.client.PurgeTopicsFromClient(rec.Topic)
+	}
+	return err
 }
 
 func retryBackoff(tries int) time.Duration {

@@ -20,9 +20,11 @@ func (p *Producer) Flush(ctx context.Context) error {
 		return nil
 	}
 	for _, o := range p.logs.all() {
+		done := o.shipper.window.flushed(o.log.Stats().Next - 1)
 		select {
-		case <-o.shipper.window.flushed(o.log.Stats().Next - 1):
+		case <-done:
 		case <-ctx.Done():
+			o.shipper.window.unflush(done)
 			return fmt.Errorf("producer: flushing: %w", ctx.Err())
 		case <-p.closed:
 			return fmt.Errorf("producer: flushing: %w", wal.ErrClosed)
@@ -102,16 +104,18 @@ func (p *Producer) close(ctx context.Context) error {
 	errs := []error{p.letters.close(ctx)}
 	p.cancel()
 	p.client.Close() // what is in flight comes back
+	p.single.client.Close()
 	p.wg.Wait()
 	for _, o := range p.logs.all() {
 		if o.slot < 0 {
 			s := o.log.Stats()
-			if n := s.Next - 1 - s.Released; n > 0 {
+			if n := s.Next - 1 - s.Released - o.shipper.window.doneAbove(); n > 0 {
 				p.drops.add(DropUnsent, n)
 				errs = append(errs, fmt.Errorf("producer: %d events were in memory only and are lost", n))
 			}
 		}
 		errs = append(errs, o.log.Close(ctx))
+		p.drops.add(DropUnsent, o.log.Stats().OverflowLost)
 	}
 	p.drops.tell(&p.cfg)
 	return errors.Join(errs...)

@@ -18,14 +18,15 @@ const (
 	DropTooLarge                   // over the log's MaxRecord
 	DropClosed                     // fired after Close
 	DropPanic                      // the context given to Fire panicked
-	DropUnsent                     // the mode Volatile: Close ended before they were sent
+	DropUnsent                     // in memory alone, and Close ended before they were sent
 	DropRefused                    // no event, or refused by the broker, and no directory for letters
+	DropLost                       // they were in a log, an earlier run's perhaps, and can't be read any more
 	dropReasons
 )
 
 // String returns the reason as metrics and logs name it.
 func (r DropReason) String() string {
-	return name(r, "full", "too_large", "closed", "panic", "unsent", "refused")
+	return name(r, "full", "too_large", "closed", "panic", "unsent", "refused", "lost")
 }
 
 // Drop says that events were dropped.

@@ -51,7 +51,11 @@ func (p *Producer) Emit(ctx context.Context, e firetrail.Event, ack Ack) error {
 	}
 	b := buffers.Get().(*[]byte)
 	defer p.recycle(b)
-	at, err := p.take(&e, b, true)
+	var told chan error
+	if ack == OnBroker {
+		told = make(chan error, 1)
+	}
+	at, err := p.take(&e, b, true, told)
 	switch {
 	case errors.Is(err, wal.ErrClosed):
 		return fmt.Errorf("%w: closed", ErrNotDurable)
@@ -68,7 +72,7 @@ func (p *Producer) Emit(ctx context.Context, e firetrail.Event, ack Ack) error {
 		}
 		return nil
 	}
-	return p.awaitBroker(ctx, at)
+	return p.awaitBroker(ctx, at, told)
 }
 
 // protects reports why an event can't be put on the disk now.
@@ -92,22 +96,20 @@ func (p *Producer) protects() error {
 	return nil
 }
 
-func (p *Producer) awaitBroker(ctx context.Context, at place) error {
-	o := p.logs.of(at.log)
-	if o == nil {
-		return nil // drained and closed meanwhile
-	}
-	told := make(chan error, 1)
-	if !o.shipper.window.await(at.seq, told) {
-		return nil
-	}
+func (p *Producer) awaitBroker(ctx context.Context, at place, told <-chan error) error {
+	why := error(wal.ErrClosed)
 	select {
 	case err := <-told:
 		return err
 	case <-ctx.Done():
-		o.shipper.window.forget(at.seq)
-		return fmt.Errorf("%w: %w", ErrPending, ctx.Err())
+		why = ctx.Err()
 	case <-p.closed:
-		return fmt.Errorf("%w: the producer was closed", ErrPending)
+	}
+	at.window.forget(at.seq)
+	select {
+	case err := <-told: // at the same moment
+		return err
+	default:
+		return fmt.Errorf("%w: %w", ErrPending, why)
 	}
 }

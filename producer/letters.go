@@ -56,6 +56,8 @@ func newLetters(p *Producer) (*letters, error) {
 	}
 	l.dir = dir
 	if l.waiting, err = wal.OpenMemory(wal.Config{MaxBytes: maxWaiting, MaxRecord: p.cfg.WAL.MaxRecord}); err != nil {
+		l.dir = nil
+		close(l.moved)
 		return l, errors.Join(err, dir.Close())
 	}
 	p.wg.Go(l.moveWaiting)
@@ -153,20 +155,14 @@ func (l *letters) send(ctx context.Context, letter *dlq.Letter) dlq.Outcome {
 	for _, h := range letter.Headers {
 		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 	}
-	told := make(chan error, 1)
-	l.p.client.Produce(context.Background(), rec, func(_ *kgo.Record, err error) { told <- err })
-	select {
-	case err := <-told:
-		switch {
-		case err == nil:
-			return dlq.Delivered
-		case refused(err):
-			letter.Reason, letter.Error = dlq.ReasonUnsendable, err.Error()
-			return dlq.Refused
-		}
+	switch err := l.p.single.send(ctx, rec); {
+	case err == nil:
+		return dlq.Delivered
+	case refused(err):
+		letter.Reason, letter.Error = dlq.ReasonUnsendable, err.Error()
+		return dlq.Refused
+	default: // it may have arrived all the same; the sink knows it by its id
 		return dlq.Away
-	case <-ctx.Done():
-		return dlq.Away // it may arrive all the same; the sink knows it by its id
 	}
 }
 
@@ -194,7 +190,9 @@ func (l *letters) close(ctx context.Context) error {
 		err = l.waiting.Close(ctx)
 		<-l.moved
 		s := l.waiting.Stats()
-		l.p.drops.add(DropFull, s.Next-1-s.Released)
+		lost := s.Next - 1 - s.Released
+		l.count.Add(-lost) // they are no letters after all
+		l.p.drops.add(DropFull, lost)
 		err = errors.Join(err, l.dir.Close())
 	})
 	return err

@@ -93,6 +93,7 @@ func (p *Producer) walConfig(slot int) wal.Config {
 	c := p.cfg.WAL
 	c.Dir, c.MaxBytes, c.Logger = p.slotDir(slot), p.cfg.MaxBytes, p.cfg.Logger
 	c.OnState = p.tellState
+	c.OnLoss = func(l wal.Loss) { p.drops.add(DropLost, l.Records()) }
 	return c
 }
 

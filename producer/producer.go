@@ -19,6 +19,7 @@ import (
 type Producer struct {
 	cfg     Config
 	client  *kgo.Client
+	single  *single
 	letters *letters
 	drops   drops
 	logs    logs
@@ -72,8 +73,13 @@ func New(cfg Config) (*Producer, error) {
 	if err != nil {
 		return nil, err
 	}
+	single, err := newSingle(&cfg)
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
 	p := &Producer{
-		cfg: cfg, client: client, closed: make(chan struct{}),
+		cfg: cfg, client: client, single: single, closed: make(chan struct{}),
 		ids: firetrail.NewIDGenerator(), source: newSource(), seqs: map[string]*uint64{},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -84,6 +90,7 @@ func New(cfg Config) (*Producer, error) {
 		p.cancel()
 		err = errors.Join(err, p.letters.close(p.ctx))
 		client.Close()
+		single.client.Close()
 		p.wg.Wait()
 		return nil, err
 	}
@@ -110,7 +117,7 @@ func (p *Producer) Fire(ctx context.Context, e firetrail.Event) {
 	}()
 	e.FillFrom(ctx)
 	b := buffers.Get().(*[]byte)
-	_, err := p.take(&e, b, false)
+	_, err := p.take(&e, b, false, nil)
 	p.recycle(b)
 	if err != nil {
 		p.drops.add(dropReason(err), 1)
@@ -126,14 +133,16 @@ func (p *Producer) recycle(b *[]byte) {
 
 // place is where an event is kept.
 type place struct {
-	log  *wal.Log
-	seq  uint64 // in log
-	safe bool   // from a kill -9
+	log    *wal.Log
+	seq    uint64  // in log
+	safe   bool    // from a kill -9
+	window *window // of whoever ships it; only where told was given
 }
 
 // take encodes the event into b, stamps it and appends it to the log. Where the log has no room and letters
 // take it, place is empty. A strict caller doesn't want an event from which something was left out.
-func (p *Producer) take(e *firetrail.Event, b *[]byte, strict bool) (at place, err error) {
+// Whoever wants to be told of its acknowledgement gives told, with room.
+func (p *Producer) take(e *firetrail.Event, b *[]byte, strict bool, told chan<- error) (at place, err error) {
 	enc, truncated, err := e.AppendBinary((*b)[:0])
 	if truncated != e.Truncated {
 		if strict && err != nil {
@@ -151,7 +160,16 @@ func (p *Producer) take(e *firetrail.Event, b *[]byte, strict bool) (at place, e
 	case p.cfg.MaxEvents > 0 && !p.room():
 		err = wal.ErrFull
 	default:
+		var expected uint64
+		if told != nil { // before anybody can read it
+			at.window = p.logs.of(p.log).shipper.window
+			expected = p.log.Stats().Next
+			at.window.await(expected, told)
+		}
 		at.seq, at.safe, err = p.log.Append(recordEvent, enc)
+		if told != nil && err != nil {
+			at.window.forget(expected)
+		}
 	}
 	if err == nil && !at.safe && p.cfg.Mode == Durable {
 		p.unprotected.Add(1)

@@ -212,7 +212,7 @@ func (s *shipper) goBack(ctx context.Context) {
 
 func (s *shipper) outage(ctx context.Context, err error) {
 	s.complain("the broker doesn't take events; they wait in the log", err)
-	if lostTopic(err) {
+	if lostTopic(err) { // the client has to forget what it knows of it
 		s.p.client.PurgeTopicsFromClient(s.p.cfg.Topic)
 	}
 	s.pause(ctx)
@@ -233,15 +233,16 @@ func (s *shipper) oneByOne(ctx context.Context, last uint64) {
 		reason := dlq.ReasonInvalid
 		if why == nil {
 			reason = dlq.ReasonUnsendable
-			s.window.begin(len(rec.Value), 1, maxInFlightBytes)
-			s.produce(r.Seq, id, rec)
-			_, why = s.window.settle()
+			if why = s.p.single.send(ctx, rec); why == nil {
+				s.count(r.Seq, id)
+				s.release(s.window.finish(r.Seq, nil))
+			}
 		}
 		switch {
 		case why == nil:
 		case reason == dlq.ReasonUnsendable && !refused(why):
 			s.reader.Seek(r.Seq)
-			if !errors.Is(why, kgo.ErrClientClosed) {
+			if ctx.Err() == nil && !errors.Is(why, kgo.ErrClientClosed) {
 				s.outage(ctx, why)
 			}
 			return

@@ -1,6 +1,9 @@
 package producer
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // window follows the records of one log that were handed to Kafka: which are done, and up to where all are.
 // A record is done when the broker has acknowledged it, when it is a letter, or when the log has lost it.
@@ -99,6 +102,12 @@ func (w *window) skip(from, to uint64) (release uint64) {
 	if from == w.low+1 && len(w.done) == 0 && from <= to {
 		w.low = to // however many they are
 		w.serveFlushers()
+		for seq, told := range w.waiters {
+			if seq <= to {
+				told <- ErrRefused
+				delete(w.waiters, seq)
+			}
+		}
 	}
 	for ; from <= to; from++ {
 		if !w.isDone(from) {
@@ -184,15 +193,11 @@ func (w *window) mark() uint64 {
 	return w.low
 }
 
-// await has told, which must have room, told when seq is done, and reports false where it is already.
-func (w *window) await(seq uint64, told chan<- error) bool {
+// await has told, which must have room, told when seq, which is not in the log yet, is done.
+func (w *window) await(seq uint64, told chan<- error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.isDone(seq) {
-		return false
-	}
 	w.waiters[seq] = told
-	return true
 }
 
 // forget takes await back.
@@ -200,6 +205,25 @@ func (w *window) forget(seq uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.waiters, seq)
+}
+
+// doneAbove is how many records above the mark are done.
+func (w *window) doneAbove() (n uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, done := range w.done {
+		if done {
+			n++
+		}
+	}
+	return n
+}
+
+// unflush takes flushed back.
+func (w *window) unflush(done <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flushers = slices.DeleteFunc(w.flushers, func(f flusher) bool { return f.done == done })
 }
 
 // flushed returns a channel that is closed once every record up to seq is done.

@@ -96,7 +96,9 @@ func (d *disk) remakeRing() error {
 		return nil
 	}
 	if !d.ringLost {
-		d.saveRing(old)
+		if err := d.saveRing(old); err != nil {
+			return err
+		}
 		d.ringLost = true
 	}
 	name := filepath.Join(l.cfg.Dir, ringName)
@@ -124,27 +126,35 @@ func (d *disk) remakeRing() error {
 	return old.m.Close()
 }
 
-// saveRing writes what can still be read of a failed ring to a segment, and counts the rest as lost.
-func (d *disk) saveRing(r *ring) {
+// saveRing writes what can still be read of a failed ring to a segment, and counts the rest as lost. An error is
+// the disk's: it is tried again.
+func (d *disk) saveRing(r *ring) error {
 	l := d.l
 	l.mu.Lock()
 	off, seq, head, end := r.tail, r.tailSeq, r.head, r.headSeq
 	l.mu.Unlock()
-	_ = guarded(func() error {
+	var failed error
+	_ = guarded(func() error { // a fault is the end of what can be read
 		for seq < end {
 			f, after, ok := r.next(off, head, l.cfg.MaxRecord)
 			if !ok {
 				return nil
 			}
-			if err := d.w.add(f.seq, f.typ, f.payload); err != nil {
-				return err
+			if failed = d.w.add(f.seq, f.typ, f.payload); failed != nil {
+				return nil
 			}
 			off, seq = after, f.seq+1
 		}
 		return nil
 	})
-	if err := d.w.flush(); err == nil {
-		_ = d.w.sync() // what isn't synced here is in the page cache, which is more than the ring now
+	if failed == nil {
+		failed = d.w.flush()
+	}
+	if failed == nil {
+		failed = d.w.sync()
+	}
+	if failed != nil {
+		return failed
 	}
 	l.mu.Lock()
 	r.tail, r.drained, r.tailSeq, r.drainedSeq = head, head, end, end
@@ -152,6 +162,7 @@ func (d *disk) saveRing(r *ring) {
 	if seq < end {
 		l.noteLoss(Loss{From: seq, To: end - 1, Name: filepath.Join(l.cfg.Dir, ringName), Reason: "the ring's mapping failed"})
 	}
+	return nil
 }
 
 // explainTrimmed makes the mark say that what was trimmed was released, before anything behind it is written.

@@ -12,7 +12,13 @@ const (
 	drainEvery = time.Millisecond
 	drainIdle  = 10 * time.Millisecond
 	idleAfter  = 100 // empty looks
-	freeEvery  = time.Second
+	// queueRounds is how many times in a row the queue is copied and synced.
+	queueRounds = 8
+	// backRecords and backBytes are what the queue may still hold when the ring takes over: more would keep
+	// Append waiting for too long, and while records come none of it ever gets empty by itself.
+	backRecords = 1024
+	backBytes   = 256 << 10
+	freeEvery   = time.Second
 )
 
 // disk is the part of a log that is on disk. Its goroutine, the drain, owns the files; what it shares
@@ -137,7 +143,7 @@ func (d *disk) forward(force bool, now time.Time) error {
 	if !due {
 		return nil
 	}
-	for {
+	for range queueRounds { // then the rest of a cycle has its turn
 		if err := d.sync(now); err != nil {
 			return err
 		}
@@ -146,6 +152,7 @@ func (d *disk) forward(force bool, now time.Time) error {
 			return err
 		}
 	}
+	return nil
 }
 
 // drainRing copies what the ring holds to the segments.
@@ -177,7 +184,7 @@ func (d *disk) drainRing() error {
 	if err != nil {
 		if bad := (*ringError)(nil); errors.As(err, &bad) {
 			l.mu.Lock()
-			d.ringFailed = bad
+			d.ringFailed, l.queued = bad, true
 			l.mu.Unlock()
 		}
 		return err
@@ -208,11 +215,18 @@ func (d *disk) drainQueue() (more bool, err error) {
 		l.mu.Unlock()
 		return false, nil
 	}
+	if l.released > l.copied { // read from memory and released: it will be in no segment
+		d.trimmed = true
+	}
 	p, ok := l.queue.find(max(l.copied, l.released)+1, queuePos{})
 	if !ok { // all of it is done with
 		l.queue.release(max(l.copied, l.released))
 		l.mu.Unlock()
 		return true, nil
+	}
+	if l.backToRing(p) {
+		l.mu.Unlock()
+		return false, nil
 	}
 	// What the chunk holds now stays as it is, and only this goroutine drops chunks, so its records may be
 	// read after the unlock, from a copy of what says where they are.
@@ -220,6 +234,9 @@ func (d *disk) drainQueue() (more bool, err error) {
 	p.c = &now
 	last := now.first + now.n - 1
 	l.mu.Unlock()
+	if err := d.explainTrimmed(); err != nil {
+		return false, err
+	}
 	for {
 		typ, payload := p.at()
 		if err := d.w.add(p.seq, typ, payload); err != nil {
@@ -239,6 +256,45 @@ func (d *disk) drainQueue() (more bool, err error) {
 	l.queue.release(last)
 	l.mu.Unlock()
 	return true, nil
+}
+
+// backToRing moves what is left of the queue, from p on, to the ring, which is empty, and uses the ring again. It
+// reports false, with nothing moved, where that is too much.
+func (l *Log) backToRing(p queuePos) bool {
+	last := l.queue.lastSeq()
+	if last-p.seq >= backRecords {
+		return false
+	}
+	var bytes uint64
+	for q := p; ; {
+		_, payload := q.at()
+		bytes += uint64(frameHeader + len(payload))
+		if q.seq == last {
+			break
+		}
+		q, _ = l.queue.find(q.seq+1, q)
+	}
+	if bytes > min(backBytes, l.ring.size/4) {
+		return false
+	}
+	l.ring.restart(p.seq)
+	if err := guarded(func() error { l.ring.setTail(l.ring.head, p.seq); return nil }); err != nil {
+		return false
+	}
+	for q := p; ; {
+		typ, payload := q.at()
+		if ok, err := l.ring.put(q.seq, typ, payload); !ok || err != nil {
+			l.ring.restart(p.seq) // the mapping failed; who uses it next will see
+			return false
+		}
+		if q.seq == last {
+			break
+		}
+		q, _ = l.queue.find(q.seq+1, q)
+	}
+	l.queue.release(last)
+	l.queued = false
+	return true
 }
 
 // sync syncs what was written, moves the ring's tail and the mark, and answers those who wait.

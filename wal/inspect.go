@@ -101,20 +101,18 @@ func (v *inspection) segments(cfg Config, names []string) error {
 		}
 	}
 	slices.Sort(numbers)
-	var files []*segmentFile
+	var f, following *segmentFile // two at a time: a log may be long
 	for _, n := range numbers {
-		f, err := readSegmentFile(cfg, n)
+		next, err := readSegmentFile(cfg, n)
 		if err != nil {
 			return err
 		}
-		files = append(files, f)
-	}
-	for i, f := range files {
-		var following *segment
-		if i+1 < len(files) {
-			following = files[i+1].seg
+		if f, following = following, next; f != nil {
+			v.segment(f, following.seg)
 		}
-		v.segment(f, following)
+	}
+	if following != nil {
+		v.segment(following, nil)
 	}
 	return nil
 }

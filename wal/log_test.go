@@ -311,6 +311,47 @@ func TestKillLosesNothing(t *testing.T) {
 	require.Zero(t, l.Stats().Lost)
 }
 
+func TestKillThenPowerCut(t *testing.T) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	cfg.SyncEvery = time.Hour
+	l := open(t, cfg)
+	last := appendN(t, l, 50)
+	r := l.NewReader()
+	require.Len(t, readTo(t, r, last), 50) // they are in a segment, not synced
+	require.NoError(t, r.Close())
+	cfg.FS = fsys.kill()
+	k := open(t, cfg)
+	require.NoError(t, k.Sync(timeout(t)))
+	cfg.FS = cfg.FS.(*memFS).crash(func() bool { return false })
+	c := open(t, cfg)
+	require.True(t, slices.Equal(sequence(1, last), readAll(t, c, last)), "what Sync vouched for, after a kill too")
+}
+
+func TestRingIsUsedAgainUnderTraffic(t *testing.T) {
+	fsys := newMemFS()
+	l := open(t, small(fsys))
+	slow := make(chan struct{})
+	fsys.setFault(func(string, string) error { <-slow; return nil })
+	appendN(t, l, 2000)
+	close(slow)
+	// Each sync takes as long as it takes some more records to come.
+	fsys.setFault(func(op, _ string) error {
+		if op == "sync" {
+			<-time.After(2 * time.Millisecond)
+		}
+		return nil
+	})
+	require.Eventually(t, func() bool {
+		next := l.Stats().Next
+		_, safe, err := l.Append(byte(next), payload(next))
+		return err == nil && safe
+	}, 10*time.Second, 100*time.Microsecond)
+	last := l.Stats().Next - 1
+	require.True(t, slices.Equal(sequence(1, last), readAll(t, l, last)))
+	require.Zero(t, l.Stats().Lost)
+}
+
 func TestPowerCutKeepsWhatWasSynced(t *testing.T) {
 	for seed := range uint64(60) {
 		rnd := rand.New(rand.NewPCG(seed, 1))

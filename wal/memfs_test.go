@@ -73,8 +73,17 @@ func (m *memFS) kill() *memFS {
 
 func (m *memFS) killed() *memFS {
 	n := newMemFS()
-	for name, d := range m.files {
-		n.put(name, slices.Clone(d.b))
+	for name, d := range m.files { // what was not synced is still not
+		k := &memData{b: slices.Clone(d.b), synced: slices.Clone(d.synced), dirty: maps.Clone(d.dirty)}
+		n.files[name] = k
+		if m.durable[name] == d {
+			n.durable[name] = k
+		}
+	}
+	for name, d := range m.durable {
+		if n.durable[name] == nil {
+			n.durable[name] = &memData{b: slices.Clone(d.b), synced: slices.Clone(d.synced), dirty: maps.Clone(d.dirty)}
+		}
 	}
 	return n
 }

@@ -204,6 +204,9 @@ func (l *Log) recoverTail() error {
 	if err != nil {
 		return err
 	}
+	if n := len(frames); n > 0 && frames[n-1].seq < t.last {
+		frames = nil // an earlier state of the ring, which a power cut brought back
+	}
 	// The ring's tail passes only what is on the disk or released. So what is missing before its first record was
 	// released while it could not be written, and the mark that says so could not be written either. With
 	// SyncNone the tail doesn't wait for the disk, and tells nothing.
@@ -213,13 +216,9 @@ func (l *Log) recoverTail() error {
 	last := max(l.released, t.last, d.mark.synced)
 	found := max(l.released, t.last)
 	if n := len(frames); n > 0 {
-		// From the end of the unbroken part, where the ring reaches back so far: it may fill a hole.
-		from := t.last
-		if frames[0].seq <= t.unbroken+1 {
-			from = t.unbroken
-		}
+		// All of them: those that a segment has too are not known to be on the disk, and may fill a hole there.
 		for _, f := range frames {
-			if f.seq > max(from, l.released) {
+			if f.seq > l.released {
 				if err := d.w.add(f.seq, f.typ, f.payload); err != nil {
 					return err
 				}
@@ -240,10 +239,9 @@ func (l *Log) recoverTail() error {
 
 // tail is what a scan of the last segment found.
 type tail struct {
-	unbroken uint64 // last sequence before the first bad place
-	last     uint64
-	damaged  bool // more than a torn end
-	holes    int  // bad places with a frame behind them
+	last    uint64
+	damaged bool // more than a torn end
+	holes   int  // bad places with a frame behind them
 }
 
 func (l *Log) scanTail(s *segment) (tail, error) {
@@ -251,10 +249,21 @@ func (l *Log) scanTail(s *segment) (tail, error) {
 	if err != nil {
 		return tail{}, err
 	}
+	if err := syncFile(l.cfg.FS, s.name); err != nil { // it may have been written to without a sync
+		return tail{}, err
+	}
 	t, end := scanFrames(b[min(dataStart, len(b)):], s, l.cfg.MaxRecord, nil)
 	l.bytes += end - s.end
 	s.end = end
 	return t, nil
+}
+
+func syncFile(fsys FS, name string) error {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return fmt.Errorf("wal: %w", err)
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // readFile returns what a file holds.
@@ -279,7 +288,7 @@ func readFile(fsys FS, name string) (_ []byte, err error) {
 // scanFrames goes through the frames of a segment, whose bytes behind the header are b, around bad places,
 // gives each to visit, and returns where the last of them ends in the file.
 func scanFrames(b []byte, s *segment, maxRecord int, visit func(frame)) (t tail, end int64) {
-	t.unbroken, t.last = s.first-1, s.first-1
+	t.last = s.first - 1
 	broken, bad := false, 0
 	end = dataStart
 	for at := 0; ; {
@@ -297,9 +306,7 @@ func scanFrames(b []byte, s *segment, maxRecord int, visit func(frame)) (t tail,
 		if broken && f.synced > int64(bad)+dataStart {
 			t.damaged = true
 		}
-		if t.last = max(t.last, f.seq); !broken {
-			t.unbroken = t.last
-		}
+		t.last = max(t.last, f.seq)
 		if visit != nil {
 			visit(f)
 		}
@@ -332,6 +339,9 @@ func (l *Log) makeRing() error {
 // HasRecords reports whether the directory may hold records that were not released: a look at the files from
 // outside, for whoever looks for logs that nobody has open.
 func HasRecords(dir string) bool {
+	if inUse(Config{Dir: dir, FS: OSFS()}) {
+		return false // its own process looks after it
+	}
 	r, err := Inspect(Config{Dir: dir}, nil)
 	if err != nil {
 		names, _ := OSFS().ReadDir(dir)

@@ -94,7 +94,7 @@ func (r *Reader) Read(ctx context.Context, dst []Record, most int) ([]Record, er
 			return dst, err
 		}
 		if inMemory {
-			if dst = r.readMemory(dst, most); len(dst) > n {
+			if dst = r.readMemory(dst, most, news); len(dst) > n {
 				return dst, nil
 			}
 		}
@@ -307,6 +307,7 @@ func setAside(fsys FS, dir, name string) (copied string, err error) {
 		return "", err
 	}
 	copied = filepath.Join(to, filepath.Base(name))
+	part := copied + ".part"
 	if f, err := fsys.Open(copied); err == nil {
 		return copied, f.Close()
 	}
@@ -315,20 +316,27 @@ func setAside(fsys FS, dir, name string) (copied string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	dst, err := fsys.Create(copied)
+	dst, err := fsys.Create(part)
 	if err != nil {
 		return "", err
 	}
 	_, err = io.Copy(io.NewOffsetWriter(dst, 0), io.NewSectionReader(src, 0, 1<<40))
-	return copied, errors.Join(err, dst.Close())
+	if err = errors.Join(err, dst.Sync(), dst.Close()); err != nil {
+		return "", err
+	}
+	return copied, fsys.Rename(part, copied)
 }
 
-// readMemory reads what is not in a segment: the ring of a log that can't write, and the queue.
-func (r *Reader) readMemory(dst []Record, most int) []Record {
+// readMemory reads what is not in a segment: the ring of a log that can't write, and the queue. Where a segment
+// has got more since news was taken, the next record may be there by now, and is to be looked for there first.
+func (r *Reader) readMemory(dst []Record, most int, news <-chan struct{}) []Record {
 	r.mem = r.mem[:0]
 	l := r.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.news != news {
+		return dst
+	}
 	n := len(dst)
 	if l.ring != nil && l.disk.ringFailed == nil && r.next < l.ring.headSeq {
 		dst = r.readRing(dst, most)
