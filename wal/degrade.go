@@ -135,15 +135,14 @@ func (d *disk) saveRing(r *ring) error {
 	l.mu.Unlock()
 	var failed error
 	_ = guarded(func() error { // a fault is the end of what can be read
-		for seq < end {
+		for seq < end && failed == nil {
 			f, after, ok := r.next(off, head, l.cfg.MaxRecord)
 			if !ok {
-				return nil
+				break
 			}
-			if failed = d.w.add(f.seq, f.typ, f.payload); failed != nil {
-				return nil
+			if failed = d.w.add(f.seq, f.typ, f.payload); failed == nil {
+				off, seq = after, f.seq+1
 			}
-			off, seq = after, f.seq+1
 		}
 		return nil
 	})

@@ -328,6 +328,30 @@ func TestKillThenPowerCut(t *testing.T) {
 	require.True(t, slices.Equal(sequence(1, last), readAll(t, c, last)), "what Sync vouched for, after a kill too")
 }
 
+func TestFramesThatFillTheRingExactly(t *testing.T) {
+	l := open(t, small(newMemFS()))
+	rec := make([]byte, 64-frameHeader) // 1,024 frames a lap, and nothing left over
+	const n = 5000
+	for i := range n {
+		_, _, err := l.Append(1, rec)
+		require.NoError(t, err)
+		if i%500 == 0 {
+			require.NoError(t, l.Sync(timeout(t)))
+		}
+	}
+	require.NoError(t, l.Sync(timeout(t)))
+	r := l.NewReader()
+	defer func() { require.NoError(t, r.Close()) }()
+	var records []Record
+	for last := uint64(0); last < n; last = records[len(records)-1].Seq {
+		var err error
+		records, err = r.Read(timeout(t), nil, 1000)
+		require.NoError(t, err)
+	}
+	require.Zero(t, l.Stats().DegradedTimes)
+	require.Zero(t, l.Stats().Lost)
+}
+
 func TestRingIsUsedAgainUnderTraffic(t *testing.T) {
 	fsys := newMemFS()
 	l := open(t, small(fsys))
@@ -348,7 +372,8 @@ func TestRingIsUsedAgainUnderTraffic(t *testing.T) {
 		return err == nil && safe
 	}, 10*time.Second, 100*time.Microsecond)
 	last := l.Stats().Next - 1
-	require.True(t, slices.Equal(sequence(1, last), readAll(t, l, last)))
+	got := readAll(t, l, last)
+	require.True(t, slices.Equal(sequence(1, last), got), "read %s, %+v", ranges(got), l.Stats())
 	require.Zero(t, l.Stats().Lost)
 }
 

@@ -98,8 +98,10 @@ func (r *ring) put(seq uint64, typ byte, payload []byte) (ok bool, err error) {
 				}
 			}
 		}
-		r.lapSalt = r.salt(head)
 		o = 0
+	}
+	if o == 0 { // a lap begins, be it that the last frame ended right here
+		r.lapSalt = r.salt(head)
 	}
 	putFrame(r.b[o:], r.lapSalt, seq, typ, 0, payload)
 	if r.m.NeedsWritten() {
