@@ -3,6 +3,9 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/firetrail/firetrail/dlq"
 	"github.com/firetrail/firetrail/sinkers"
@@ -18,8 +21,12 @@ type letterDir interface {
 	Put(ctx context.Context, k dlq.Kind, letters []dlq.Letter) error
 }
 
-// topicForm writes letters to a topic.
-type topicForm struct{ topic letterTopic }
+// topicForm writes letters to a topic. With stub, one that is larger than the topic takes goes there without its
+// bytes, which the directory keeps: waiting doesn't make it smaller.
+type topicForm struct {
+	topic letterTopic
+	stub  bool
+}
 
 func (f topicForm) put(ctx context.Context, letters []*letter) (map[int]bool, error) {
 	err := f.topic.Put(ctx, deadLetters(letters))
@@ -28,10 +35,45 @@ func (f topicForm) put(ctx context.Context, letters []*letter) (map[int]bool, er
 		return nil, err
 	}
 	failed := map[int]bool{}
+	left := &dlq.TopicError{Topic: some.Topic}
 	for _, l := range some.Failed {
-		failed[l.Index] = true
+		if !tooLarge(l.Err) || f.putLarge(ctx, letters[l.Index]) != nil {
+			failed[l.Index] = true
+			left.Failed = append(left.Failed, l)
+		}
 	}
-	return failed, err
+	if len(left.Failed) == 0 {
+		return nil, nil
+	}
+	return failed, left
+}
+
+// putLarge writes a letter by itself, since those that were sent with it may have made it too large, or else its
+// stub.
+func (f topicForm) putLarge(ctx context.Context, l *letter) error {
+	d := l.dead()
+	err := f.topic.Put(ctx, []dlq.Letter{d})
+	if err == nil || !tooLarge(err) || !f.stub {
+		return err
+	}
+	d.Error += fmt.Sprintf(" (its %d bytes are more than the topic of letters takes: they are in the directory of letters)", len(d.Value))
+	d.Value, d.Headers = nil, nil
+	if len(d.Key) > maxStubKey {
+		d.Key = nil
+	}
+	err = f.topic.Put(ctx, []dlq.Letter{d})
+	l.stubbed = err == nil
+	return err
+}
+
+const maxStubKey = 1 << 10
+
+func tooLarge(err error) bool {
+	var some *dlq.TopicError
+	if errors.As(err, &some) {
+		err = some.Failed[0].Err
+	}
+	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge)
 }
 
 // dirForm writes letters to a directory. Those that the sink refused for no reason it could name wait there

@@ -23,6 +23,7 @@ type letter struct {
 	failedAt time.Time
 
 	inTopic, inDir bool // the forms that are written
+	stubbed        bool // the topic has it without its bytes
 	waits          bool // it could not be sent; counted in its partition
 }
 
@@ -193,7 +194,7 @@ func (p *postman) round(ctx context.Context, letters []*letter) (failed []*lette
 
 // safe reports whether the letter is kept where it counts.
 func (p *postman) safe(l *letter) bool {
-	return l.inTopic || l.inDir && (p.dirSuffices || p.topic == nil)
+	return l.inTopic && (!l.stubbed || l.inDir) || l.inDir && (p.dirSuffices || p.topic == nil)
 }
 
 func (p *postman) missing(l *letter) bool {

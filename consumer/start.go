@@ -25,7 +25,7 @@ const (
 type missingError struct{ topics []string }
 
 func (e *missingError) Error() string {
-	return fmt.Sprintf("topic %s: not there; make it with: sink-worker topics create", strings.Join(e.topics, ", "))
+	return fmt.Sprintf("topic %s: not there; make it with: sink-worker topics create --topics %s", strings.Join(e.topics, ", "), strings.Join(e.topics, ","))
 }
 
 // await waits until the brokers answer and the topics are there. What waiting can't mend is an error.

@@ -186,7 +186,7 @@ func (w *Worker) runLetterDir(ctx context.Context) {
 
 func (w *Worker) useLetterForms() {
 	if w.cfg.LetterTopic != NoLetterTopic {
-		w.post.topic = topicForm{dlq.NewTopic(w.admin, w.cfg.LetterTopic)}
+		w.post.topic = topicForm{topic: dlq.NewTopic(w.admin, w.cfg.LetterTopic), stub: w.cfg.LetterDir != nil}
 	}
 	if w.cfg.LetterDir != nil {
 		w.post.dir = dirForm{w.cfg.LetterDir}
