@@ -7,8 +7,9 @@
 //		Namespace: "myservice",
 //	})
 //	…
-//	defer p.Close(ctx)
 //	p.Fire(ctx, CourseCreated.Event(firetrail.Input[Course]{Entity: firetrail.Entity{ID: c.ID}, New: &c}))
+//
+// At the end, [Producer.Close] with a deadline ships what it can until then; the rest is shipped at the next start.
 //
 // [Producer.Fire] returns nothing, never blocks on a disk, a network or a lock held across either, and never
 // panics, whatever it is given; a nil *Producer is the off switch. It encodes the event, gives it its time,

@@ -80,8 +80,13 @@ func (d *demonstration) print(ctx context.Context, p *pipeline, r *result) error
 // goOn is the command line that reads what was stored.
 func (d *demonstration) goOn() string {
 	command := "sink-worker"
-	if exe, err := os.Executable(); err == nil && strings.Contains(exe, string(filepath.Separator)+"go-build") {
-		command = "go run ./cmd/sink-worker"
+	if exe, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(exe), command)
+		if strings.Contains(exe, string(filepath.Separator)+"go-build") {
+			command = "go run ./cmd/sink-worker"
+		} else if _, err := os.Stat(beside); err == nil {
+			command = quote(beside)
+		}
 	}
 	line := fmt.Sprintf("%s query --sqlite %s", command, quote(d.settings.path("audit.db")))
 	if d.settings.Input == "" && d.settings.Tenants.N == 0 {
