@@ -77,8 +77,7 @@ func (d *disk) trim() {
 				off = after
 				seq++
 			}
-			r.setTail(off, seq)
-			return nil
+			return r.setTail(off, seq)
 		})
 		r.drained, r.drainedSeq = r.tail, r.tailSeq
 		l.copied = max(l.copied, seq-1)

@@ -211,7 +211,7 @@ func (d *disk) drainQueue() (more bool, err error) {
 	if l.queue.empty() {
 		l.queued = false
 		l.ring.restart(l.next)
-		l.ring.setTail(l.ring.head, l.next)
+		_ = l.ring.setTail(l.ring.head, l.next)
 		l.mu.Unlock()
 		return false, nil
 	}
@@ -278,7 +278,7 @@ func (l *Log) backToRing(p queuePos) bool {
 		return false
 	}
 	l.ring.restart(p.seq)
-	if err := guarded(func() error { l.ring.setTail(l.ring.head, p.seq); return nil }); err != nil {
+	if l.ring.setTail(l.ring.head, p.seq) != nil {
 		return false
 	}
 	for q := p; ; {
@@ -322,7 +322,7 @@ func (d *disk) trust() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.ring; r.tail != r.drained {
-		_ = guarded(func() error { r.setTail(r.drained, r.drainedSeq); return nil })
+		_ = r.setTail(r.drained, r.drainedSeq)
 		l.copied = max(l.copied, r.drainedSeq-1)
 	}
 }

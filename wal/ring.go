@@ -43,7 +43,9 @@ func newRing(m Mapping, id logID, gen, seq uint64) (*ring, error) {
 		}
 		h := header{id: id, a: r.size, c: gen}
 		copy(r.page, h.append(nil, magicRing))
-		r.setTail(0, seq)
+		if err := r.setTail(0, seq); err != nil {
+			return err
+		}
 		r.restart(seq)
 		return m.Written(0, ringPage)
 	})
@@ -142,12 +144,17 @@ func (r *ring) next(off, to uint64, maxRecord int) (f frame, after uint64, ok bo
 	return frame{}, off, false
 }
 
-func (r *ring) setTail(off, seq uint64) {
+// setTail moves the tail, here and in the page. An error says that the page has the old one, which costs
+// records read twice, no more.
+func (r *ring) setTail(off, seq uint64) error {
 	r.tail, r.tailSeq = off, seq
-	binary.LittleEndian.PutUint64(r.page[ringTail:], off)
-	if r.m.NeedsWritten() {
-		_ = r.m.Written(ringTail, 8) // a stale tail costs records read twice, no more
-	}
+	return guarded(func() error {
+		binary.LittleEndian.PutUint64(r.page[ringTail:], off)
+		if r.m.NeedsWritten() {
+			return r.m.Written(ringTail, 8)
+		}
+		return nil
+	})
 }
 
 // used is how many bytes wait for a sync.
