@@ -80,11 +80,11 @@ func (e *Event) AppendBinary(dst []byte) ([]byte, Truncated, error) {
 		e.Tenant, e.Action.s, e.Actor.Type, e.Actor.ID, e.Actor.Name, e.kind(), e.Entity.ID,
 		e.Request.IP, e.Request.UserAgent, e.Request.ID, e.Request.Traceparent,
 	}
-	size := 0
 	cut := e.Truncated & truncatedAll
-	for i, s := range texts {
-		if len(s) > MaxText {
-			texts[i] = cutText(s)
+	size := 0
+	for i := range texts { // by index: ranging over the values copies the array first
+		if len(texts[i]) > MaxText {
+			texts[i] = cutText(texts[i])
 			cut |= TruncatedText
 		}
 		size += len(texts[i])
@@ -97,9 +97,9 @@ func (e *Event) AppendBinary(dst []byte) ([]byte, Truncated, error) {
 	us := int64(noTime)
 	binary.LittleEndian.PutUint64(head[offTime:], uint64(us))
 	rest := dst[at+binaryHeader:]
-	for i, s := range texts {
-		binary.LittleEndian.PutUint16(head[offTextLens+2*i:], uint16(len(s)))
-		rest = rest[copy(rest, s):]
+	for i := range texts {
+		binary.LittleEndian.PutUint16(head[offTextLens+2*i:], uint16(len(texts[i])))
+		rest = rest[copy(rest, texts[i]):]
 	}
 	dst, cut, err := e.appendValues(dst, at, cut)
 	dst[at+offTruncated] = byte(cut)
@@ -139,9 +139,10 @@ func (e *Event) appendValues(dst []byte, at int, cut Truncated) ([]byte, Truncat
 func (e *Event) appendRaw(dst []byte, at int) []byte {
 	dst = slices.Grow(dst, len(e.New.raw)+len(e.Old.raw)+len(e.Metadata.raw)+len(e.Extra.raw))
 	lens := dst[at+offValueLens:]
-	for i, v := range [binaryValues][]byte{e.New.raw, e.Old.raw, e.Metadata.raw, e.Extra.raw} {
-		binary.LittleEndian.PutUint32(lens[4*i:], uint32(len(v)))
-		dst = append(dst, v...)
+	values := [binaryValues][]byte{e.New.raw, e.Old.raw, e.Metadata.raw, e.Extra.raw}
+	for i := range values {
+		binary.LittleEndian.PutUint32(lens[4*i:], uint32(len(values[i])))
+		dst = append(dst, values[i]...)
 	}
 	return dst
 }

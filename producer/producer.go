@@ -33,6 +33,7 @@ type Producer struct {
 	log     *wal.Log   // where events go now
 	standIn bool       // log is memory, because the one on disk can't be opened
 	stopped bool
+	clock   clock
 	ids     *firetrail.IDGenerator
 	last    int64 // µs: the time stamped last
 	source  string
@@ -65,6 +66,7 @@ const maxPooled = 64 << 10
 // can't be opened: events are in memory then, counted as unprotected, until it can be. The error says
 // everything that is wrong with the config.
 func New(cfg Config) (*Producer, error) {
+	stamps := clock{now: cfg.Clock}
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -80,7 +82,7 @@ func New(cfg Config) (*Producer, error) {
 	}
 	p := &Producer{
 		cfg: cfg, client: client, single: single, closed: make(chan struct{}),
-		ids: firetrail.NewIDGenerator(), source: newSource(), seqs: map[string]*uint64{},
+		clock: stamps, ids: firetrail.NewIDGenerator(), source: newSource(), seqs: map[string]*uint64{},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if p.letters, err = newLetters(p); err == nil {
@@ -187,7 +189,7 @@ func (p *Producer) take(e *firetrail.Event, b *[]byte, strict bool, told chan<- 
 // stamp gives the event its time, id, source and sequence. It is called under mu, before any decision to
 // drop the event, so that a dropped one leaves a hole in its source's sequence.
 func (p *Producer) stamp(e *firetrail.Event, enc []byte) []byte {
-	now := p.cfg.Clock().UnixMicro()
+	now := p.clock.micros()
 	s := firetrail.Stamp{ID: e.ID, Time: now, Recorded: now}
 	switch {
 	case !e.Time.IsZero():
