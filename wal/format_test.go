@@ -23,7 +23,7 @@ func TestFrameRoundTrip(t *testing.T) {
 		seq, typ := rapid.Uint64().Draw(t, "seq"), rapid.Byte().Draw(t, "type")
 		synced, salt := rapid.Int64().Draw(t, "synced"), rapid.Uint32().Draw(t, "salt")
 		b := make([]byte, frameHeader+len(payload)+3)
-		putFrame(b, new([frameHeader]byte), salt, seq, typ, synced, payload)
+		putFrame(b, salt, seq, typ, synced, payload)
 		f, ok := readFrame(b, salt, len(payload))
 		require.True(t, ok)
 		require.Equal(t, frame{seq, typ, synced, f.payload}, f)
@@ -40,7 +40,7 @@ func TestFrameRoundTrip(t *testing.T) {
 
 func FuzzFrame(f *testing.F) {
 	b := make([]byte, 64)
-	putFrame(b, new([frameHeader]byte), 7, 1, 2, 3, []byte("payload"))
+	putFrame(b, 7, 1, 2, 3, []byte("payload"))
 	f.Add(b)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -129,10 +129,9 @@ func BenchmarkAppend(b *testing.B) {
 	rec := bytes.Repeat([]byte("r"), 400)
 	b.Run("copy and crc", func(b *testing.B) { // the floor: the same bytes into warm memory
 		buf := make([]byte, 1<<20)
-		var h [frameHeader]byte
 		b.SetBytes(400)
 		for i := range b.N {
-			putFrame(buf[i%2000*(400+frameHeader):], &h, 1, uint64(i), 1, 0, rec)
+			putFrame(buf[i%2000*(400+frameHeader):], 1, uint64(i), 1, 0, rec)
 		}
 	})
 	run := func(name string, open func(b *testing.B) *Log) {

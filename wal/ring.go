@@ -23,7 +23,6 @@ type ring struct {
 	head, drained, tail          uint64 // offsets: appended, copied to a segment, synced there
 	headSeq, drainedSeq, tailSeq uint64 // sequences of the frames that begin there
 	lapSalt                      uint32 // of head's lap
-	scratch                      [frameHeader]byte
 }
 
 const (
@@ -106,7 +105,7 @@ func (r *ring) put(seq uint64, typ byte, payload []byte) (ok bool, err error) {
 	if o == 0 { // a lap begins, be it that the last frame ended right here
 		r.lapSalt = r.salt(head)
 	}
-	putFrame(r.b[o:], &r.scratch, r.lapSalt, seq, typ, 0, payload)
+	putFrame(r.b[o:], r.lapSalt, seq, typ, 0, payload)
 	if r.m.NeedsWritten() {
 		if err := r.m.Written(ringPage+int(o), int(n)); err != nil {
 			return false, err

@@ -68,7 +68,6 @@ type writer struct {
 	number uint64 // of the next segment
 	off    int64  // bytes written to f
 	synced int64  // bytes of them known to be on the disk
-	head   [frameHeader]byte
 	buf    []byte // frames not yet written
 	spare  bool   // a spare is allocated
 	dirty  bool   // something was written since the last sync
@@ -101,7 +100,7 @@ func (w *writer) add(seq uint64, typ byte, payload []byte) error {
 		w.buf = make([]byte, 0, max(n, writeSize))
 	}
 	w.buf = w.buf[:len(w.buf)+n]
-	putFrame(w.buf[len(w.buf)-n:], &w.head, w.seg.salt, seq, typ, w.synced, payload)
+	putFrame(w.buf[len(w.buf)-n:], w.seg.salt, seq, typ, w.synced, payload)
 	return nil
 }
 
