@@ -5,7 +5,6 @@ package testenv
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -95,10 +94,7 @@ func (k *Kafka) Kill(t testing.TB, i int) {
 func (k *Kafka) Pause(t testing.TB, i int) {
 	t.Helper()
 	pid := k.signal(t, i, syscall.SIGSTOP)
-	require.Eventually(t, func() bool { // its threads stop one after the other
-		states, err := exec.Command("ps", "-L", "-o", "state=", "-p", strconv.Itoa(pid)).Output()
-		return err == nil && strings.Trim(string(states), "T \n") == ""
-	}, 30*time.Second, 10*time.Millisecond, "broker %d goes on", i)
+	require.Eventually(t, func() bool { return stopped(pid) }, 30*time.Second, 10*time.Millisecond, "broker %d goes on", i)
 }
 
 // Resume lets broker i go on after [Kafka.Pause].
