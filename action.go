@@ -18,7 +18,8 @@ type Name struct{ s string }
 
 // ParseName checks s and returns it as a Name. A name is two or more labels separated by
 // dots; a label begins with a letter or a digit and goes on with letters, digits, '_' or '-', all
-// ASCII. It is at most [MaxName] bytes long. The error says what is wrong and where.
+// ASCII. It is at most [MaxName] bytes long. The error says what is wrong and where. Reserved names are
+// names, too: see [Name.Reserved].
 func ParseName(s string) (Name, error) {
 	switch {
 	case s == "":
@@ -61,6 +62,29 @@ func (n Name) Noun() string {
 	return n.s
 }
 
+// reservedNoun begins the names of what the trail says of itself.
+const reservedNoun = "firetrail"
+
+// SourceClosed is the action of the last event of a (source, tenant): its seq is one more than that of the last
+// event fired, so that whoever reads the trail can tell an end from a crash, and sees what is missing at the
+// end. Producers write it; nobody can fire one.
+var SourceClosed = Name{reservedNoun + ".closed"}
+
+// Reserved reports whether the name is one that only Firetrail itself gives: its noun is "firetrail". Such names
+// are read, shown and asked for like any other, but [NewAction] refuses them, and so does a producer that is given
+// an event with one.
+func (n Name) Reserved() bool {
+	return len(n.s) > len(reservedNoun) && n.s[len(reservedNoun)] == '.' && n.s[:len(reservedNoun)] == reservedNoun
+}
+
+// CheckReserved returns an error that says what to do when the name is reserved, nil when it isn't.
+func (n Name) CheckReserved() error {
+	if !n.Reserved() {
+		return nil
+	}
+	return fmt.Errorf("action: %q is reserved for what the trail says of itself; take another noun than %q", n.s, reservedNoun)
+}
+
 // Action is an action name tied to the type of the values it changes. Declare actions once, as
 // package variables, with [NewAction].
 type Action[V any] struct {
@@ -69,10 +93,13 @@ type Action[V any] struct {
 }
 
 // NewAction returns the action called name, whose old and new values are of type V. It panics
-// when name is not a valid name (see [ParseName]), so that a bad one is found when the program
-// starts; it is meant for package variables.
+// when name is not a valid name (see [ParseName]) or is reserved (see [Name.Reserved]), so that a bad one is
+// found when the program starts; it is meant for package variables.
 func NewAction[V any](name string) Action[V] {
 	n, err := ParseName(name)
+	if err == nil {
+		err = n.CheckReserved()
+	}
 	if err != nil {
 		panic("firetrail.NewAction: " + err.Error())
 	}

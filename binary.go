@@ -56,15 +56,6 @@ const noTime = math.MinInt64
 // MaxBinary is the most bytes that [Event.AppendBinary] appends. The stamp's source comes on top.
 const MaxBinary = binaryHeader + binaryTexts*MaxText + 2*MaxPayload
 
-// Stamp is what the producer gives an event in the order it takes them.
-type Stamp struct {
-	ID       ID     // of Time
-	Time     int64  // µs since 1970
-	Recorded int64  // µs since 1970; 0 is none
-	Seq      uint64 // 0 is none
-	Source   string // at most 64 KiB - 1; what is over is cut
-}
-
 // AppendBinary appends the event in its binary form, all but what [StampBinary] puts in (ID, Time,
 // Recorded, Seq, Source), and returns the longer slice. It never fails as a whole and never panics: texts
 // over [MaxText] are cut, and values that can't be encoded or do not fit [MaxPayload] are left out.

@@ -151,3 +151,40 @@ func TestContext(t *testing.T) {
 		Request: Request{IP: "my ip", UserAgent: "ua", ID: "id", Traceparent: "tp"},
 	}, e.WithContext(&c), "explicit fields win; the actor is taken whole or not at all")
 }
+
+func TestReservedNames(t *testing.T) {
+	require.Equal(t, "firetrail.closed", SourceClosed.String())
+	for name, reserved := range map[string]bool{
+		"firetrail.closed": true, "firetrail.a.b": true, "firetrail.x": true,
+		"firetrails.closed": false, "Firetrail.closed": false, "a.firetrail.x": false, "fire.trail": false,
+	} {
+		n, err := ParseName(name)
+		require.NoError(t, err, "reserved names can be read")
+		require.Equal(t, reserved, n.Reserved(), name)
+		require.Equal(t, reserved, n.CheckReserved() != nil, name)
+		if reserved {
+			require.Panics(t, func() { NewAction[int](name) })
+		} else {
+			require.Equal(t, name, NewAction[int](name).Name().String())
+		}
+	}
+	require.False(t, Name{}.Reserved())
+}
+
+func TestStamper(t *testing.T) {
+	var s Stamper
+	now := time.UnixMicro(1_700_000_000_000_000)
+	first := s.Stamp(&Event{}, now.UnixMicro())
+	require.Equal(t, now.UnixMicro(), first.Time)
+	require.Equal(t, now.UnixMicro(), first.Recorded)
+	require.Equal(t, now.UTC(), first.ID.Time())
+	second := s.Stamp(&Event{}, now.Add(-time.Hour).UnixMicro())
+	require.Equal(t, first.Time+1, second.Time, "a clock that jumped back")
+	require.Positive(t, second.ID.Compare(first.ID))
+	own := time.UnixMicro(1_600_000_000_123_456)
+	require.Equal(t, own.UnixMicro(), s.Stamp(&Event{Time: own}, now.UnixMicro()).Time)
+	id := IDFrom(own, "x")
+	got := s.Stamp(&Event{ID: id}, now.UnixMicro())
+	require.Equal(t, Stamp{ID: id, Time: own.UnixMicro(), Recorded: now.UnixMicro()}, got)
+	require.Equal(t, first.Time+2, s.Stamp(&Event{}, now.UnixMicro()).Time, "times that came with events move nothing")
+}

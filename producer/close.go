@@ -96,6 +96,7 @@ func (p *Producer) close(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopped = true
 	p.mu.Unlock()
+	p.closeSources()
 	p.drain(ctx)
 	// From here on nothing waits for the broker. Whoever called Close doesn't wait beyond ctx either, but what
 	// can be saved is saved.
@@ -107,18 +108,27 @@ func (p *Producer) close(ctx context.Context) error {
 	p.single.client.Close()
 	p.wg.Wait()
 	for _, o := range p.logs.all() {
-		if o.slot < 0 {
-			s := o.log.Stats()
-			if n := s.Next - 1 - s.Released - o.shipper.window.doneAbove(); n > 0 {
-				p.drops.add(DropUnsent, n)
-				errs = append(errs, fmt.Errorf("producer: %d events were in memory only and are lost", n))
-			}
-		}
-		errs = append(errs, o.log.Close(ctx))
-		p.drops.add(DropUnsent, o.log.Stats().OverflowLost)
+		errs = append(errs, o.log.Close(ctx), p.giveUp(o))
 	}
 	p.drops.tell(&p.cfg)
 	return errors.Join(errs...)
+}
+
+// giveUp counts what a closed log holds in memory alone.
+func (p *Producer) giveUp(o *openLog) error {
+	var n uint64
+	for r := range o.log.Unsaved() {
+		if o.shipper.window.settled(r.Seq) {
+			continue
+		}
+		if p.lost(r.Type, DropUnsent); r.Type == recordEvent {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("producer: %d events were in memory only and are lost", n)
 }
 
 // closeTimeout bounds the saving of what is left, to a disk that may be full or hang. What is in a log's ring is safe

@@ -71,6 +71,10 @@ type Config struct {
 	// MaxBytes bounds what waits in the log, in bytes. Default 1 GiB in the mode Durable, 64 MiB in the mode
 	// Volatile; negative is unlimited.
 	MaxBytes int64
+	// MaxTenants bounds the memory of tenants: of how many it is known, at a time, how many events they have
+	// had. Beyond it the source of one that was not heard of lately is closed, and the tenant has another when it
+	// comes back. Default 100,000; each takes about 200 bytes.
+	MaxTenants int
 	// OnFull says what becomes of an event for which the log has no room. Default FullLetters, or FullDrop
 	// in the mode Volatile without a Dir. FullDrop with the mode Durable is an error.
 	OnFull OnFull
@@ -107,6 +111,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxInFlight == 0 {
 		c.MaxInFlight = 20_000
+	}
+	if c.MaxTenants == 0 {
+		c.MaxTenants = 100_000
 	}
 	if c.Linger == 0 {
 		c.Linger = 10 * time.Millisecond
@@ -156,6 +163,9 @@ func (c *Config) validate() error {
 	}
 	if c.MaxEvents < 0 {
 		bad("MaxEvents: %d is negative; leave it out for no bound", c.MaxEvents)
+	}
+	if c.MaxTenants < 0 {
+		bad("MaxTenants: %d is negative; leave it out for the default", c.MaxTenants)
 	}
 	if c.MaxInFlight < 0 {
 		bad("MaxInFlight: %d is negative", c.MaxInFlight)

@@ -22,6 +22,11 @@
 // (package dlq); what the log has no room for goes to such files too, and is sent from there. What can't be kept
 // anywhere is counted by reason in [Stats], logged, and told to Config.OnDrop: nothing is lost in silence.
 //
+// Every event has a sequence, counted for each tenant in each source, which is a run of a producer: a hole in it is an
+// event that was dropped. [Producer.Close] ends each with an event whose action is [firetrail.SourceClosed], and so
+// does the producer where Config.MaxTenants bounds how many tenants it counts at a time; one that has no such end is a
+// crash's, or still running.
+//
 // [Producer.Emit] is the fail-closed form: it waits until the event is on the disk, or at the broker, and says
 // if it isn't.
 package producer

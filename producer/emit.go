@@ -38,7 +38,7 @@ func (p *Producer) Emit(ctx context.Context, e firetrail.Event, ack Ack) error {
 		return ErrNotDurable
 	}
 	e.FillFrom(ctx)
-	if err := e.Validate(); err != nil {
+	if err := errors.Join(e.Validate(), e.Action.CheckReserved()); err != nil {
 		return fmt.Errorf("producer: the event was not taken: %w", err)
 	}
 	if ack == OnDisk {

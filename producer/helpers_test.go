@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -75,8 +76,13 @@ func within(t testing.TB, d time.Duration) context.Context {
 
 func flush(t testing.TB, p *Producer) { require.NoError(t, p.Flush(within(t, 20*time.Second))) }
 
-// consume reads every record of the topic as of now, and checks that each is an event whose tenant is its key.
-func consume(t testing.TB, addrs []string, topic string) (events []firetrail.Event) {
+// consume reads every event of the topic as of now that somebody fired.
+func consume(t testing.TB, addrs []string, topic string) []firetrail.Event {
+	return slices.DeleteFunc(consumeAll(t, addrs, topic), func(e firetrail.Event) bool { return e.Action == firetrail.SourceClosed })
+}
+
+// consumeAll reads every record of the topic as of now, and checks that each is an event whose tenant is its key.
+func consumeAll(t testing.TB, addrs []string, topic string) (events []firetrail.Event) {
 	ctx := within(t, 20*time.Second)
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	require.NoError(t, err)

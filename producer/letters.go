@@ -20,9 +20,10 @@ import (
 type letters struct {
 	p       *Producer
 	dir     *dlq.Dir
-	waiting *wal.Log      // what the log had no room for, until it is in a file
-	stop    chan struct{} // ends moveWaiting's tries
-	moved   chan struct{} // closed when moveWaiting has ended
+	waiting *wal.Log // what the log had no room for, until it is in a file
+	ctx     context.Context
+	stop    context.CancelFunc // ends moveWaiting
+	moved   chan struct{}      // closed when moveWaiting has ended
 	count   atomic.Uint64
 	closing sync.Once
 }
@@ -37,7 +38,8 @@ const (
 )
 
 func newLetters(p *Producer) (*letters, error) {
-	l := &letters{p: p, stop: make(chan struct{}), moved: make(chan struct{})}
+	l := &letters{p: p, moved: make(chan struct{})}
+	l.ctx, l.stop = context.WithCancel(context.Background())
 	if p.cfg.Dir == "" {
 		close(l.moved)
 		return l, nil
@@ -69,16 +71,18 @@ func newLetters(p *Producer) (*letters, error) {
 	return l, nil
 }
 
-// overflow takes an event, in its binary form, that the log has no room for. It reports false where it has none
-// either. It is called under the producer's lock, and never waits.
-func (l *letters) overflow(enc []byte) bool {
+// overflow takes a record that the log has no room for. It reports false where it has none either. It is called
+// under the producer's lock, and never waits.
+func (l *letters) overflow(typ byte, enc []byte) bool {
 	if l.dir == nil || l.p.cfg.OnFull != FullLetters {
 		return false
 	}
-	if _, _, err := l.waiting.Append(recordEvent, enc); err != nil {
+	if _, _, err := l.waiting.Append(typ, enc); err != nil {
 		return false
 	}
-	l.count.Add(1)
+	if typ == recordEvent {
+		l.count.Add(1)
+	}
 	return true
 }
 
@@ -91,19 +95,15 @@ func (l *letters) moveWaiting() {
 	var records []wal.Record
 	for {
 		var err error
-		if records, err = r.Read(context.Background(), records[:0], letterBatch); err != nil {
-			return // closed, and what could be saved is
-		}
-		batch := make([]dlq.Letter, 0, len(records))
-		for _, rec := range records {
-			batch = append(batch, l.p.letter(rec.Payload, dlq.ReasonOverflow, nil))
+		if records, err = r.Read(l.ctx, records[:0], letterBatch); err != nil {
+			return // closing, and what could be saved is
 		}
 		last := records[len(records)-1].Seq
-		if err := l.dir.Put(context.Background(), dlq.Waiting, batch); err != nil {
+		if err := l.save(records); err != nil {
 			l.p.cfg.Logger.Error("producer: overflowing events can't be written to files; they stay in memory while there is room", "error", err)
 			r.Seek(records[0].Seq)
 			select {
-			case <-l.stop:
+			case <-l.ctx.Done():
 				return
 			case <-time.After(backoff):
 			}
@@ -115,10 +115,27 @@ func (l *letters) moveWaiting() {
 	}
 }
 
+// save writes records to files, those that can't be sent as dead letters. After an error all of them may be
+// saved again.
+func (l *letters) save(records []wal.Record) error {
+	var waiting, dead []dlq.Letter
+	for _, r := range records {
+		if letter := l.p.letter(r.Type, r.Payload, dlq.ReasonOverflow, nil); letter.Reason == dlq.ReasonOverflow {
+			waiting = append(waiting, letter)
+		} else {
+			dead = append(dead, letter)
+		}
+	}
+	if err := l.dir.Put(context.Background(), dlq.Waiting, waiting); err != nil {
+		return err
+	}
+	return l.dir.Put(context.Background(), dlq.Dead, dead)
+}
+
 // bury keeps a letter that is not to be tried again. Without a directory it is dropped, and counted.
-func (l *letters) bury(ctx context.Context, letter dlq.Letter) error {
+func (l *letters) bury(ctx context.Context, typ byte, letter dlq.Letter) error {
 	if l.dir == nil {
-		l.p.drops.add(DropRefused, 1)
+		l.p.lost(typ, DropRefused)
 		l.p.cfg.Logger.Error("producer: an event was refused, and there is no directory for letters", "id", letter.ID, "error", letter.Error)
 		return nil
 	}
@@ -126,7 +143,9 @@ func (l *letters) bury(ctx context.Context, letter dlq.Letter) error {
 	if err := l.dir.Put(ctx, dlq.Dead, []dlq.Letter{letter}); err != nil {
 		return err
 	}
-	l.count.Add(1)
+	if typ == recordEvent {
+		l.count.Add(1)
+	}
 	l.p.cfg.Logger.Warn("producer: an event became a dead letter", "id", letter.ID, "reason", letter.Reason, "error", letter.Error)
 	return nil
 }
@@ -186,13 +205,14 @@ func (l *letters) close(ctx context.Context) error {
 			case <-time.After(time.Millisecond):
 			}
 		}
-		close(l.stop)
-		err = l.waiting.Close(ctx)
+		l.stop()
 		<-l.moved
-		s := l.waiting.Stats()
-		lost := s.Next - 1 - s.Released
-		l.count.Add(-lost) // they are no letters after all
-		l.p.drops.add(DropFull, lost)
+		err = l.waiting.Close(ctx)
+		for r := range l.waiting.Unsaved() {
+			if l.p.lost(r.Type, DropFull); r.Type == recordEvent {
+				l.count.Add(^uint64(0)) // it is no letter after all
+			}
+		}
 		err = errors.Join(err, l.dir.Close())
 	})
 	return err

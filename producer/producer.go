@@ -3,14 +3,12 @@ package producer
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firetrail/firetrail"
-	"github.com/firetrail/firetrail/dlq"
 	"github.com/firetrail/firetrail/wal"
 )
 
@@ -29,16 +27,14 @@ type Producer struct {
 	wg     sync.WaitGroup
 	closed chan struct{} // closed when Close has done its work
 
-	mu      sync.Mutex // the stamp: order in the log is order of id and seq
-	log     *wal.Log   // where events go now
-	standIn bool       // log is memory, because the one on disk can't be opened
-	stopped bool
-	clock   clock
-	ids     *firetrail.IDGenerator
-	last    int64 // µs: the time stamped last
-	source  string
-	seqs    map[string]*uint64
-	pending int64 // MaxEvents: events in log when last looked, plus those since
+	mu        sync.Mutex // the stamp: order in the log is order of id and seq
+	log       *wal.Log   // where events go now
+	standIn   bool       // log is memory, because the one on disk can't be opened
+	stopped   bool
+	clock     clock
+	stamper   firetrail.Stamper
+	sequences *sequences
+	pending   int64 // MaxEvents: records in log when last looked, plus those since
 
 	fired       atomic.Uint64
 	unprotected atomic.Uint64
@@ -46,16 +42,17 @@ type Producer struct {
 	recovered   atomic.Uint64
 	shipped     atomic.Uint64
 	reshipped   atomic.Uint64
+	closings    atomic.Uint64
+	lostEnds    atomic.Uint64
 	closing     sync.Once
 	closeError  error
 }
 
-// recordEvent is the only type of record in the log so far: an event in its binary form.
-const recordEvent = 1
-
-// maxTenants is how many tenants one source counts the sequences of. Beyond it a new source begins, for
-// all of them, so that memory stays bounded however many tenants come by.
-const maxTenants = 100_000
+// The types of records in the log. Both are events in their binary form.
+const (
+	recordEvent   = 1 // a caller's
+	recordClosing = 2 // the end of a (source, tenant); no caller can make one
+)
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
@@ -82,7 +79,7 @@ func New(cfg Config) (*Producer, error) {
 	}
 	p := &Producer{
 		cfg: cfg, client: client, single: single, closed: make(chan struct{}),
-		clock: stamps, ids: firetrail.NewIDGenerator(), source: newSource(), seqs: map[string]*uint64{},
+		clock: stamps, sequences: newSequences(newSource(), cfg.MaxTenants),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	if p.letters, err = newLetters(p); err == nil {
@@ -146,6 +143,7 @@ type place struct {
 // Whoever wants to be told of its acknowledgement gives told, with room.
 func (p *Producer) take(e *firetrail.Event, b *[]byte, strict bool, told chan<- error) (at place, err error) {
 	enc, truncated, err := e.AppendBinary((*b)[:0])
+	*b = enc
 	if truncated != e.Truncated {
 		if strict && err != nil {
 			return place{}, err
@@ -153,67 +151,52 @@ func (p *Producer) take(e *firetrail.Event, b *[]byte, strict bool, told chan<- 
 		p.truncated.Add(1)
 	}
 	p.mu.Lock()
-	enc = p.stamp(e, enc)
-	*b = enc
+	defer p.mu.Unlock()
+	if p.stopped { // its source is closed, or about to be
+		return place{}, wal.ErrClosed
+	}
+	s, over := p.sequences.of(e.Tenant)
+	if over != nil {
+		p.conclude(over)
+	}
+	s.seq++ // before any decision to drop the event, so that a dropped one leaves a hole
+	*b = p.stamp(e, enc, s.source, s.seq)
+	at, err = p.append(recordEvent, *b, told)
+	if err == nil && !at.safe && p.cfg.Mode == Durable {
+		p.unprotected.Add(1)
+	}
+	return at, err
+}
+
+// stamp completes an event's binary form. It is called under mu.
+func (p *Producer) stamp(e *firetrail.Event, enc []byte, source string, seq uint64) []byte {
+	s := p.stamper.Stamp(e, p.clock.micros())
+	s.Source, s.Seq = source, seq
+	return firetrail.StampBinary(enc, s)
+}
+
+// append puts a record into the log, or where that is full among the letters; place is empty then. It is called
+// under mu.
+func (p *Producer) append(typ byte, enc []byte, told chan<- error) (at place, err error) {
 	at.log = p.log
-	switch {
-	case p.stopped:
-		err = wal.ErrClosed
-	case p.cfg.MaxEvents > 0 && !p.room():
+	if p.cfg.MaxEvents > 0 && !p.room() {
 		err = wal.ErrFull
-	default:
+	} else {
 		var expected uint64
 		if told != nil { // before anybody can read it
 			at.window = p.logs.of(p.log).shipper.window
 			expected = p.log.Stats().Next
 			at.window.await(expected, told)
 		}
-		at.seq, at.safe, err = p.log.Append(recordEvent, enc)
+		at.seq, at.safe, err = p.log.Append(typ, enc)
 		if told != nil && err != nil {
 			at.window.forget(expected)
 		}
 	}
-	if err == nil && !at.safe && p.cfg.Mode == Durable {
-		p.unprotected.Add(1)
+	if errors.Is(err, wal.ErrFull) && p.letters.overflow(typ, enc) {
+		return place{}, nil
 	}
-	if errors.Is(err, wal.ErrFull) && p.letters.overflow(enc) {
-		at, err = place{}, nil
-		if p.cfg.Mode == Durable {
-			p.unprotected.Add(1)
-		}
-	}
-	p.mu.Unlock()
 	return at, err
-}
-
-// stamp gives the event its time, id, source and sequence. It is called under mu, before any decision to
-// drop the event, so that a dropped one leaves a hole in its source's sequence.
-func (p *Producer) stamp(e *firetrail.Event, enc []byte) []byte {
-	now := p.clock.micros()
-	s := firetrail.Stamp{ID: e.ID, Time: now, Recorded: now}
-	switch {
-	case !e.Time.IsZero():
-		s.Time = e.Time.UnixMicro()
-	case !e.ID.IsZero():
-		s.Time = e.ID.Time().UnixMicro()
-	default:
-		s.Time = max(now, p.last+1)
-		p.last = s.Time
-	}
-	if e.ID.IsZero() {
-		s.ID = p.ids.Next(s.Time)
-	}
-	seq := p.seqs[e.Tenant]
-	if seq == nil {
-		if len(p.seqs) >= maxTenants {
-			p.seqs, p.source = map[string]*uint64{}, newSource()
-		}
-		seq = new(uint64)
-		p.seqs[strings.Clone(e.Tenant)] = seq // the caller's string may be a part of something large
-	}
-	*seq++
-	s.Seq, s.Source = *seq, p.source
-	return firetrail.StampBinary(enc, s)
 }
 
 // room reports whether MaxEvents leaves room for one more. The log is asked only when the count since the
@@ -229,38 +212,3 @@ func (p *Producer) room() bool {
 	p.pending++
 	return true
 }
-
-// letter is the dead letter of an event in its binary form: what would have been sent, or where that can't be
-// made, the binary form itself.
-func (p *Producer) letter(enc []byte, reason string, why error) dlq.Letter {
-	l := dlq.Letter{
-		Reason: reason, Stage: "ship", Topic: p.cfg.Topic, Partition: -1, FirstFailed: p.cfg.Clock().UTC(),
-	}
-	if why != nil {
-		l.Error = why.Error()
-	}
-	e, err := firetrail.DecodeBinary(enc)
-	if err != nil {
-		l.ID, l.Value, l.Reason, l.Error = newSource(), append([]byte(nil), enc...), dlq.ReasonUndecodable, err.Error()
-		return l
-	}
-	l.ID, l.Tenant, l.Key = e.ID.String(), e.Tenant, append([]byte{}, e.Tenant...)
-	value, err := e.AppendCloudEvent(nil)
-	if err != nil {
-		l.Value = append([]byte(nil), enc...)
-		l.Headers = []dlq.Header{{Key: firetrail.ContentTypeHeader, Value: []byte(binaryContentType)}}
-		if why == nil {
-			l.Error = err.Error()
-		}
-		return l
-	}
-	l.Value = value
-	for _, h := range firetrail.CloudEventHeaders() {
-		l.Headers = append(l.Headers, dlq.Header{Key: h.Key, Value: h.Value})
-	}
-	return l
-}
-
-// binaryContentType marks the value of a letter that holds an event in its binary form, because no CloudEvent
-// can be made of it.
-const binaryContentType = "application/vnd.firetrail.event"

@@ -136,14 +136,16 @@ func (s *shipper) produce(seq uint64, id firetrail.ID, rec *kgo.Record) {
 	})
 }
 
+// count counts an acknowledged record. A source's end has no id here, and nobody fired it.
 func (s *shipper) count(seq uint64, id firetrail.ID) {
 	recovered := seq <= s.recovered
-	if recovered {
+	switch {
+	case recovered:
 		s.p.reshipped.Add(1)
-	} else {
+	case !id.IsZero():
 		s.p.shipped.Add(1)
 	}
-	if f := s.p.cfg.OnAcknowledged; f != nil {
+	if f := s.p.cfg.OnAcknowledged; f != nil && !id.IsZero() {
 		f(id, recovered)
 	}
 }
@@ -154,16 +156,17 @@ func (s *shipper) release(low uint64) {
 	}
 }
 
-// render makes the Kafka record of a log's record. An error says that it is no event that can be sent.
+// render makes the Kafka record of a log's record; the id is zero for a source's end. An error says that it is no
+// event that can be sent.
 func (s *shipper) render(r wal.Record) (*kgo.Record, firetrail.ID, error) {
-	if r.Type != recordEvent {
+	if r.Type != recordEvent && r.Type != recordClosing {
 		return nil, firetrail.ID{}, fmt.Errorf("record type %d is not known; a newer program wrote it", r.Type)
 	}
 	e, err := firetrail.DecodeBinary(r.Payload)
 	if err != nil {
 		return nil, e.ID, err
 	}
-	if err := e.Validate(); err != nil {
+	if err := fit(r.Type, &e); err != nil {
 		return nil, e.ID, err
 	}
 	if cap(s.arena)-len(s.arena) < 2*len(r.Payload)+1024 {
@@ -178,6 +181,9 @@ func (s *shipper) render(r wal.Record) (*kgo.Record, firetrail.ID, error) {
 	key := []byte{}
 	if e.Tenant != "" {
 		key = []byte(e.Tenant)
+	}
+	if r.Type == recordClosing {
+		e.ID = firetrail.ID{}
 	}
 	return &kgo.Record{Topic: s.p.cfg.Topic, Key: key, Value: b[start:len(b):len(b)], Headers: eventHeaders}, e.ID, nil
 }
@@ -254,9 +260,9 @@ func (s *shipper) oneByOne(ctx context.Context, last uint64) {
 
 // bury makes a letter of a record that can't be sent, and reports false when ctx ended before it was kept.
 func (s *shipper) bury(ctx context.Context, r wal.Record, why error, reason string) bool {
-	l := s.p.letter(r.Payload, reason, why)
+	l := s.p.letter(r.Type, r.Payload, reason, why)
 	for {
-		err := s.p.letters.bury(ctx, l)
+		err := s.p.letters.bury(ctx, r.Type, l)
 		if err == nil {
 			s.release(s.window.finish(r.Seq, fmt.Errorf("%w: %w", ErrRefused, why)))
 			return true

@@ -9,13 +9,16 @@ import (
 type Stats struct {
 	Fired       uint64                // events given to Fire, and to Emit where it took them
 	Shipped     uint64                // events of this run that the broker has acknowledged
-	Recovered   uint64                // events of earlier runs that were found in logs
+	Recovered   uint64                // records of earlier runs that were found in logs: events, and ends of sources
 	Reshipped   uint64                // of those, the ones the broker has acknowledged
 	Unprotected uint64                // events of this run that a kill -9 could have lost
 	Truncated   uint64                // events of which something was cut or left out
 	Letters     uint64                // events that became dead letters, or letters that wait
 	Dropped     map[DropReason]uint64 // events that were lost, by reason; reasons without any are left out
-	Backlog     uint64                // events in logs, not yet acknowledged
+	Backlog     uint64                // records in logs, not yet acknowledged: events, and ends of sources
+	Tenants     int                   // of which it is known how many events they have had; see Config.MaxTenants
+	Closings    uint64                // sources of a tenant that ended: at Close, or to bound memory
+	LostEnds    uint64                // of those, the ones that look as after a crash, since their end could be kept nowhere
 	State       wal.StateChange       // of the log: Healthy, or why not and since when
 	Log         wal.Stats             // the log that events go to now
 	Dir         dlq.DirStats          // the directory of letters
@@ -36,7 +39,7 @@ func (p *Producer) Stats() Stats {
 	}
 	s := Stats{
 		Fired: p.fired.Load(), Shipped: p.shipped.Load(), Recovered: p.recovered.Load(), Reshipped: p.reshipped.Load(),
-		Unprotected: p.unprotected.Load(), Truncated: p.truncated.Load(), Dropped: map[DropReason]uint64{},
+		Unprotected: p.unprotected.Load(), Truncated: p.truncated.Load(), Dropped: map[DropReason]uint64{}, Closings: p.closings.Load(), LostEnds: p.lostEnds.Load(),
 	}
 	for i := range p.drops.counts {
 		if n := p.drops.counts[i].Load(); n > 0 {
@@ -45,6 +48,7 @@ func (p *Producer) Stats() Stats {
 	}
 	p.mu.Lock()
 	log, standIn := p.log, p.standIn
+	s.Tenants = p.sequences.len()
 	p.mu.Unlock()
 	s.Log = log.Stats()
 	s.State = s.Log.StateChange

@@ -207,18 +207,6 @@ func (w *window) forget(seq uint64) {
 	delete(w.waiters, seq)
 }
 
-// doneAbove is how many records above the mark are done.
-func (w *window) doneAbove() (n uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, done := range w.done {
-		if done {
-			n++
-		}
-	}
-	return n
-}
-
 // unflush takes flushed back.
 func (w *window) unflush(done <-chan struct{}) {
 	w.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/cmd/internal/cli"
 	"github.com/firetrail/firetrail/cmd/internal/show"
 	"github.com/firetrail/firetrail/sinkers"
@@ -62,7 +63,7 @@ func (d *demonstration) print(ctx context.Context, p *pipeline, r *result) error
 	if err := r.printTable(d.stdout); err != nil {
 		return err
 	}
-	page, err := p.db.Query(ctx, sinkers.Query{AllTenants: true, Limit: newest})
+	events, err := newestEvents(ctx, p.db)
 	if err != nil {
 		return err
 	}
@@ -70,11 +71,34 @@ func (d *demonstration) print(ctx context.Context, p *pipeline, r *result) error
 		return err
 	}
 	t := show.Table{Out: d.stdout, Width: cli.Width(d.stdout, 100), Tenants: true}
-	if err := t.Page(page.Events); err != nil {
+	if err := t.Page(events); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(d.stdout, "\nGo on with:\n  %s\n", d.goOn())
 	return err
+}
+
+// newestEvents returns the newest events that somebody fired. The ends of earlier runs are newer than most: they
+// happened now, the bundled events in 2023.
+func newestEvents(ctx context.Context, db sinkers.Sinker) (events []firetrail.Event, err error) {
+	q := sinkers.Query{AllTenants: true, Limit: sinkers.MaxLimit}
+	for {
+		page, err := db.Query(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.Events {
+			if !e.Action.Reserved() {
+				events = append(events, e)
+			}
+			if len(events) == newest {
+				return events, nil
+			}
+		}
+		if q.Cursor = page.Next; q.Cursor == "" {
+			return events, nil
+		}
+	}
 }
 
 // goOn is the command line that reads what was stored.

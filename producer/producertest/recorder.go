@@ -2,6 +2,7 @@ package producertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -19,12 +20,11 @@ type Recorder struct {
 	// Err is what Emit returns, with the event not taken. Default nil.
 	Err error
 
-	mu     sync.Mutex
-	ids    *firetrail.IDGenerator
-	last   int64
-	seqs   map[string]uint64
-	events []firetrail.Event
-	bad    []error
+	mu      sync.Mutex
+	stamper firetrail.Stamper
+	seqs    map[string]uint64
+	events  []firetrail.Event
+	bad     []error
 }
 
 // source is what every recorded event says its source is.
@@ -58,26 +58,15 @@ func (r *Recorder) record(ctx context.Context, e firetrail.Event) error {
 
 func (r *Recorder) stamp(e *firetrail.Event) firetrail.Stamp {
 	if r.seqs == nil {
-		r.seqs, r.ids = map[string]uint64{}, firetrail.NewIDGenerator()
+		r.seqs = map[string]uint64{}
 	}
 	clock := r.Clock
 	if clock == nil {
 		clock = time.Now
 	}
-	now := clock().UnixMicro()
+	s := r.stamper.Stamp(e, clock().UnixMicro())
 	r.seqs[e.Tenant]++
-	s := firetrail.Stamp{ID: e.ID, Time: max(now, r.last+1), Recorded: now, Seq: r.seqs[e.Tenant], Source: source}
-	switch {
-	case !e.Time.IsZero():
-		s.Time = e.Time.UnixMicro()
-	case !e.ID.IsZero():
-		s.Time = e.ID.Time().UnixMicro()
-	default:
-		r.last = s.Time
-	}
-	if s.ID.IsZero() {
-		s.ID = r.ids.Next(s.Time)
-	}
+	s.Seq, s.Source = r.seqs[e.Tenant], source
 	return s
 }
 
@@ -87,7 +76,7 @@ func roundTrip(enc []byte) (firetrail.Event, error) {
 	if err != nil {
 		return e, err
 	}
-	if err := e.Validate(); err != nil {
+	if err := errors.Join(e.Validate(), e.Action.CheckReserved()); err != nil {
 		return e, err
 	}
 	wire, err := e.AppendCloudEvent(nil)
