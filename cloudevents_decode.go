@@ -3,6 +3,7 @@ package firetrail
 import (
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // DecodeCloudEvent reads the event in a record: CloudEvents 1.0 by its Kafka protocol binding, in
@@ -21,9 +22,9 @@ import (
 // object becomes a member "data" there, binary data a member "data_base64". An outcome that isn't
 // one of ours is an error, as is a member given twice, since two readers could read it differently.
 //
-// The event's values are parts of m.Value where that has no white space in them. Its texts are parts of one copy
-// of m.Value: clone the one that shall outlive the event, such as a tenant that becomes a map's key. Errors
-// are of type [*DecodeError].
+// The event's texts and values are parts of m.Value, but for those with escapes or white space in them: m.Value must
+// not be changed as long as the event is in use, and what shall outlive the event, such as a tenant that
+// becomes a map's key, is better cloned. Errors are of type [*DecodeError].
 func DecodeCloudEvent(m Message) (Event, error) {
 	if len(m.Value) > MaxMessage {
 		return Event{}, decodeErrorf("value", "%d bytes; the most is %d", len(m.Value), MaxMessage)
@@ -101,7 +102,7 @@ func isJSON(contentType string) bool {
 // decoder reads one event.
 type decoder struct {
 	scanner
-	all   string            // b as a string: one allocation for all texts
+	all   string            // b as a string, for texts to be parts of
 	attrs [attrCount]string // of the attributes seen
 	seen  uint              // attributes, a set of bits
 	x     extra
@@ -115,7 +116,11 @@ func (d *decoder) structured(contentType string) error {
 	if d.peek() != '{' {
 		return decodeErrorf("value", "not a CloudEvent: no JSON object, and no ce_specversion header")
 	}
-	d.all = string(d.b)
+	d.all = unsafe.String(unsafe.SliceData(d.b), len(d.b))
+	if d.own() {
+		return nil
+	}
+	*d = decoder{scanner: scanner{b: d.b}, all: d.all}
 	if err := d.attributes(); err != nil {
 		return err
 	}
