@@ -51,9 +51,15 @@ func (d *decoder) ownText(to *string) bool {
 
 func (d *decoder) ownData() bool {
 	e := &d.e
-	if d.next(`"actor":{`) && !(d.ownObject(`"type":`, &e.Actor.Type, `"id":`, &e.Actor.ID, `"name":`, &e.Actor.Name) && d.next(`},`)) ||
-		d.next(`"entity":{`) && !(d.ownObject(`"type":`, &e.Entity.Type, `"id":`, &e.Entity.ID, "", nil) && d.next(`},`)) {
-		return false
+	if d.next(`"actor":{`) {
+		if !d.ownObject(`"type":`, &e.Actor.Type, `"id":`, &e.Actor.ID, `"name":`, &e.Actor.Name) || !d.next(`},`) {
+			return false
+		}
+	}
+	if d.next(`"entity":{`) {
+		if !d.ownObject(`"type":`, &e.Entity.Type, `"id":`, &e.Entity.ID, "", nil) || !d.next(`},`) {
+			return false
+		}
 	}
 	switch {
 	case d.next(`"outcome":"success"`):

@@ -62,9 +62,14 @@ func TestOwnLayoutIsReadAsByItsGrammar(t *testing.T) {
 	})
 	t.Run("what has no field, or another order, is not its layout", func(t *testing.T) {
 		for _, change := range [][2]string{
-			{`"data":{`, `"x":1,"data":{`}, {`"actor":{`, `"actor":{"role":"x",`}, {`"outcome"`, `"z":1,"outcome"`},
-			{`"specversion":"1.0",`, ``}, {`{"specversion"`, ` {"specversion"`}, {`,"data"`, `, "data"`},
-			{`}}`, `},"truncated":["old"]}`}, {`"actor":{`, `"actor":{},"was":{`},
+			{`"data":{`, `"x":1,"data":{`},
+			{`"actor":{`, `"actor":{"role":"x",`},
+			{`"outcome"`, `"z":1,"outcome"`},
+			{`"specversion":"1.0",`, ``},
+			{`{"specversion"`, ` {"specversion"`},
+			{`,"data"`, `, "data"`},
+			{`}}`, `},"truncated":["old"]}`},
+			{`"actor":{`, `"actor":{},"was":{`},
 		} {
 			b := strings.Replace(string(whole), change[0], change[1], 1)
 			require.NotEqual(t, string(whole), b, change[0])
