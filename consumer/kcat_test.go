@@ -23,7 +23,7 @@ func TestKcat(t *testing.T) {
 	require.NoError(t, pr.Close(deadline(t)))
 	out := testenv.Kcat(t, p.addrs, "-C", "-t", p.topic, "-o", "beginning", "-e", "-q", "-f", `%k\n%h\n%s\n`)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	require.Len(t, lines, 3)
+	require.Len(t, lines, 6, "the event, and the end of its source")
 	require.Equal(t, "Zürich", lines[0])
 	require.Equal(t, "content-type=application/cloudevents+json", lines[1])
 	var event struct {
@@ -36,4 +36,5 @@ func TestKcat(t *testing.T) {
 	require.Equal(t, "Zürich", event.Tenantid)
 	require.Equal(t, "00000000000000000001", event.Sequence)
 	require.Equal(t, map[string]any{"n": 1.0}, event.Data.New)
+	require.Contains(t, lines[5], `"type":"firetrail.closed"`)
 }
