@@ -83,6 +83,12 @@ func consume(t testing.TB, addrs []string, topic string) []firetrail.Event {
 
 // consumeAll reads every record of the topic as of now, and checks that each is an event whose tenant is its key.
 func consumeAll(t testing.TB, addrs []string, topic string) (events []firetrail.Event) {
+	eachRecord(t, addrs, topic, func(r *kgo.Record) { events = append(events, decode(t, r)) })
+	return events
+}
+
+// eachRecord reads every record of the topic as of now.
+func eachRecord(t testing.TB, addrs []string, topic string, visit func(*kgo.Record)) {
 	ctx := within(t, 20*time.Second)
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	require.NoError(t, err)
@@ -100,13 +106,12 @@ func consumeAll(t testing.TB, addrs []string, topic string) (events []firetrail.
 		fetches := cl.PollFetches(ctx)
 		require.NoError(t, fetches.Err())
 		fetches.EachRecord(func(r *kgo.Record) {
-			events = append(events, decode(t, r))
+			visit(r)
 			if r.Offset+1 >= left[r.Partition] {
 				delete(left, r.Partition)
 			}
 		})
 	}
-	return events
 }
 
 func decode(t testing.TB, r *kgo.Record) firetrail.Event {

@@ -94,19 +94,20 @@ func (badContext) Value(any) any { panic("no") }
 func TestFireTakesAnything(t *testing.T) {
 	c := cluster(t)
 	cfg := small(t, c)
-	p := start(t, cfg)
+	a := openAccount(t, cfg)
+	p := a.start()
 	type node struct{ Next *node }
 	cycle := &node{}
 	cycle.Next = cycle
 	name := created.Name()
 	unencodable := []any{cycle, make(chan int), math.NaN(), func() {}, panics{}, map[string]any{"x": make(chan int)}}
 	for _, v := range unencodable {
-		p.Fire(context.Background(), firetrail.Event{Action: name, New: firetrail.JSON(v)})
+		a.fire(p, firetrail.Event{Action: name, New: firetrail.JSON(v)})
 	}
-	p.Fire(nil, event("nil context", 1)) //nolint:staticcheck // on purpose
-	p.Fire(badContext{context.Background()}, event("bad context", 1))
-	p.Fire(context.Background(), firetrail.Event{Action: name, Metadata: firetrail.JSON(strings.Repeat("x", 10<<20))})
-	p.Fire(context.Background(), firetrail.Event{Action: name, Actor: firetrail.Actor{ID: strings.Repeat("é", 5000), Name: "\xff\xfe"}})
+	p.Fire(nil, a.mark(event("nil context", 1), true)) //nolint:staticcheck // on purpose
+	p.Fire(badContext{context.Background()}, a.mark(event("bad context", 1), true))
+	a.fire(p, firetrail.Event{Action: name, Metadata: firetrail.JSON(strings.Repeat("x", 10<<20))})
+	a.fire(p, firetrail.Event{Action: name, Actor: firetrail.Actor{ID: strings.Repeat("é", 5000), Name: "\xff\xfe"}})
 	bad := []firetrail.Event{
 		{},
 		{Action: name, Tenant: "\xff"},
@@ -117,7 +118,7 @@ func TestFireTakesAnything(t *testing.T) {
 		{Action: name, New: firetrail.Raw([]byte(`{"not json`))},
 	}
 	for _, e := range bad {
-		p.Fire(context.Background(), e)
+		a.fire(p, e)
 	}
 	flush(t, p)
 	s := p.Stats()
@@ -125,7 +126,7 @@ func TestFireTakesAnything(t *testing.T) {
 	require.EqualValues(t, len(bad), s.Letters)
 	require.EqualValues(t, len(unencodable)+3, s.Shipped)
 	require.EqualValues(t, s.Fired, s.Shipped+s.Letters+s.DroppedEvents(), "each event is somewhere")
-	require.NoError(t, shut(p, 10*time.Second))
+	a.check(c.ListenAddrs())
 	require.Len(t, consume(t, c.ListenAddrs(), DefaultTopic), len(unencodable)+3)
 	found := readLetters(t, cfg)
 	require.Len(t, found[dlq.Dead], len(bad))
@@ -146,10 +147,9 @@ func TestBrokerAwayAtStart(t *testing.T) {
 			cfg := small(t, cluster(t))
 			cfg.Mode = mode
 			cfg.Kafka.Brokers = []string{fmt.Sprint("127.0.0.1:", port)}
-			p := start(t, cfg)
-			for i := range 500 {
-				p.Fire(context.Background(), event("a", i))
-			}
+			a := openAccount(t, cfg)
+			p := a.start()
+			a.many(p, 500)
 			require.Error(t, p.Ready(within(t, time.Second)))
 			require.ErrorIs(t, p.Flush(within(t, 50*time.Millisecond)), context.DeadlineExceeded)
 			require.EqualValues(t, 500, p.Stats().Backlog)
@@ -157,7 +157,7 @@ func TestBrokerAwayAtStart(t *testing.T) {
 			flush(t, p)
 			require.NoError(t, p.Ready(within(t, 10*time.Second)))
 			require.EqualValues(t, 500, p.Stats().Shipped)
-			require.Len(t, distinct(consume(t, c.ListenAddrs(), DefaultTopic)), 500)
+			require.Len(t, a.check(c.ListenAddrs()).broker, 500)
 		})
 	}
 }
@@ -165,31 +165,31 @@ func TestBrokerAwayAtStart(t *testing.T) {
 func TestWhatIsLeftIsShippedAtTheNextStart(t *testing.T) {
 	c := cluster(t)
 	cfg := small(t, c)
-	away := cfg
-	away.Kafka.Brokers = []string{"127.0.0.1:1"}
-	p := start(t, away)
+	a := openAccount(t, cfg)
+	p := a.start(brokersAway)
 	const n = 700
 	for i := range n {
-		p.Fire(context.Background(), event("a", i))
+		a.fire(p, event("a", i))
 	}
 	leave(t, p)
-	p.Fire(context.Background(), event("a", n))
+	a.fire(p, event("a", n))
 	require.EqualValues(t, map[DropReason]uint64{DropClosed: 1}, p.Stats().Dropped)
 
 	var recovered int
-	cfg.OnAcknowledged = func(_ firetrail.ID, r bool) {
-		if r {
-			recovered++
+	p = a.start(func(cfg *Config) {
+		cfg.OnAcknowledged = func(_ firetrail.ID, r bool) {
+			if r {
+				recovered++
+			}
 		}
-	}
-	p = start(t, cfg)
-	p.Fire(context.Background(), event("a", n+1))
+	})
+	a.fire(p, event("a", n+1))
 	flush(t, p)
 	s := p.Stats()
 	require.EqualValues(t, n+1, s.Recovered, "and the end of the run's source")
 	require.EqualValues(t, n+1, s.Reshipped)
 	require.EqualValues(t, 1, s.Shipped)
-	require.NoError(t, shut(p, 10*time.Second))
+	a.check(c.ListenAddrs())
 	require.Equal(t, n, recovered)
 	events := consume(t, c.ListenAddrs(), DefaultTopic)
 	require.Len(t, events, n+1)
@@ -202,21 +202,19 @@ func TestWhatIsLeftIsShippedAtTheNextStart(t *testing.T) {
 func TestSlots(t *testing.T) {
 	c := cluster(t)
 	cfg := small(t, c)
-	away := cfg
-	away.Kafka.Brokers = []string{"127.0.0.1:1"}
-	first, second := start(t, away), start(t, away)
-	first.Fire(context.Background(), event("a", 1))
-	second.Fire(context.Background(), event("a", 2))
+	a := openAccount(t, cfg)
+	first, second := a.start(brokersAway), a.start(brokersAway)
+	a.fire(first, event("a", 1))
+	a.fire(second, event("a", 2))
 	for _, slot := range []string{"0", "1"} {
 		require.DirExists(t, filepath.Join(cfg.Dir, cfg.Namespace, slot))
 	}
 	leave(t, first)
 	leave(t, second)
-	p := start(t, cfg) // takes slot 0 and adopts slot 1
+	p := a.start() // takes slot 0 and adopts slot 1
 	require.Eventually(t, func() bool { return p.Stats().Reshipped == 4 }, 10*time.Second, time.Millisecond)
 	require.Eventually(t, func() bool { return len(p.logs.all()) == 1 }, 10*time.Second, time.Millisecond, "an adopted log is closed once drained")
-	require.NoError(t, shut(p, 10*time.Second))
-	require.Len(t, distinct(consume(t, c.ListenAddrs(), DefaultTopic)), 2)
+	require.Len(t, a.check(c.ListenAddrs()).broker, 2)
 }
 
 func TestLogThatCannotBeOpened(t *testing.T) {
@@ -227,24 +225,25 @@ func TestLogThatCannotBeOpened(t *testing.T) {
 	var mu sync.Mutex
 	var states []wal.State
 	cfg.OnState = func(s wal.StateChange) { mu.Lock(); states = append(states, s.State); mu.Unlock() }
-	p := start(t, cfg)
+	a := openAccount(t, cfg)
+	p := a.start()
 	for i := range 100 {
-		p.Fire(context.Background(), event("a", i))
+		a.fire(p, event("a", i))
 	}
 	require.Equal(t, wal.Degraded, p.Stats().State.State)
 	require.Error(t, p.Stats().State.Reason)
-	require.ErrorIs(t, p.Emit(within(t, time.Second), event("a", 1), OnDisk), ErrNotDurable)
+	require.ErrorIs(t, a.emit(within(t, time.Second), p, event("a", 1), OnDisk), ErrNotDurable)
 	require.EqualValues(t, 100, p.Stats().Unprotected)
 	flush(t, p)
 	require.NoError(t, os.Remove(blocked))
 	require.Eventually(t, func() bool { return p.Stats().State.State == wal.Healthy }, 10*time.Second, time.Millisecond)
 	for i := range 100 {
-		p.Fire(context.Background(), event("a", 100+i))
+		a.fire(p, event("a", 100+i))
 	}
-	require.NoError(t, p.Emit(within(t, 10*time.Second), event("a", 200), OnDisk))
+	require.NoError(t, a.emit(within(t, 10*time.Second), p, event("a", 200), OnDisk))
 	flush(t, p)
 	require.EqualValues(t, 100, p.Stats().Unprotected)
-	require.NoError(t, shut(p, 10*time.Second))
+	a.check(c.ListenAddrs())
 	events := consume(t, c.ListenAddrs(), DefaultTopic)
 	require.Len(t, events, 201)
 	for i, e := range events {
@@ -269,19 +268,20 @@ func testOneRefused(t *testing.T, n, most int) {
 	c := cluster(t)
 	cfg := small(t, c)
 	refuseLarge(c, most)
-	p := start(t, cfg)
+	a := openAccount(t, cfg)
+	p := a.start()
 	for i := range n {
 		e := event("a", i)
 		if i == n/2 {
 			e.Metadata = firetrail.JSON(incompressible(30_000))
 		}
-		p.Fire(context.Background(), e)
+		a.fire(p, e)
 	}
 	flush(t, p)
 	s := p.Stats()
 	require.EqualValues(t, n-1, s.Shipped)
 	require.EqualValues(t, 1, s.Letters)
-	require.NoError(t, shut(p, 10*time.Second))
+	a.check(c.ListenAddrs())
 	events := consume(t, c.ListenAddrs(), DefaultTopic)
 	require.Len(t, distinct(events), n-1)
 	if most > 30_000 {
@@ -331,12 +331,11 @@ func TestFullLogGoesToFilesAndOn(t *testing.T) {
 	c := cluster(t)
 	cfg := small(t, c)
 	cfg.MaxEvents = 100
-	away := cfg
-	away.Kafka.Brokers = []string{"127.0.0.1:1"}
-	p := start(t, away)
+	a := openAccount(t, cfg)
+	p := a.start(brokersAway)
 	const n = 1000
 	for i := range n {
-		p.Fire(context.Background(), event("a", i))
+		a.fire(p, event("a", i))
 	}
 	s := p.Stats()
 	require.EqualValues(t, 100, s.Backlog)
@@ -344,11 +343,10 @@ func TestFullLogGoesToFilesAndOn(t *testing.T) {
 	require.EqualValues(t, n-100, s.Unprotected)
 	require.Zero(t, s.DroppedEvents())
 	leave(t, p)
-	p = start(t, cfg)
+	p = a.start()
 	require.Eventually(t, func() bool { return p.Stats().Dir.Delivered == n-100+1 }, 20*time.Second, time.Millisecond)
 	flush(t, p)
-	require.NoError(t, shut(p, 10*time.Second))
-	require.Len(t, distinct(consume(t, c.ListenAddrs(), DefaultTopic)), n)
+	require.Len(t, a.check(c.ListenAddrs()).broker, n)
 	require.Empty(t, readLetters(t, cfg))
 }
 
@@ -357,18 +355,14 @@ func TestVolatileDropsAreCountedExactly(t *testing.T) {
 	cfg := small(t, c)
 	cfg.Mode, cfg.Dir, cfg.Namespace = Volatile, "", ""
 	cfg.MaxEvents = 300
-	cfg.Kafka.Brokers = []string{"127.0.0.1:1"}
-	var told dropped
-	cfg.OnDrop = told.add
-	p := start(t, cfg)
-	for i := range 1000 {
-		p.Fire(context.Background(), event("a", i))
-	}
+	a := openAccount(t, cfg)
+	p := a.start(brokersAway)
+	a.many(p, 1000)
 	require.Equal(t, map[DropReason]uint64{DropFull: 700}, p.Stats().Dropped)
 	_ = shut(p, 100*time.Millisecond) // ends the waiting for the broker
 	require.ErrorContains(t, shut(p, 10*time.Second), "300 events")
 	require.Equal(t, map[DropReason]uint64{DropFull: 700, DropUnsent: 300}, p.Stats().Dropped)
-	require.Equal(t, p.Stats().Dropped, told.n)
+	a.check(c.ListenAddrs())
 }
 
 func TestEmit(t *testing.T) {
@@ -466,13 +460,14 @@ func (l lockedWriter) Write(b []byte) (int, error) {
 
 func TestConcurrentFire(t *testing.T) {
 	c := cluster(t)
-	p := start(t, small(t, c))
+	a := openAccount(t, small(t, c))
+	p := a.start()
 	var wg sync.WaitGroup
 	const workers, each = 8, 2000
 	for w := range workers {
 		wg.Go(func() {
 			for i := range each {
-				p.Fire(context.Background(), event(fmt.Sprint(w), i))
+				a.fire(p, event(fmt.Sprint(w), i))
 			}
 		})
 	}
@@ -480,8 +475,7 @@ func TestConcurrentFire(t *testing.T) {
 	flush(t, p)
 	s := p.Stats()
 	require.EqualValues(t, workers*each, s.Shipped+s.Letters)
-	require.NoError(t, shut(p, 10*time.Second))
-	require.Len(t, distinct(consume(t, c.ListenAddrs(), DefaultTopic)), workers*each)
+	require.Len(t, a.check(c.ListenAddrs()).broker, workers*each)
 }
 
 func TestCloseIsIdempotentAndBounded(t *testing.T) {
