@@ -145,7 +145,10 @@ func (a *account) find(addrs []string) places {
 		return found
 	}
 	root := filepath.Join(a.cfg.Dir, a.cfg.Namespace)
-	slots, _ := os.ReadDir(root)
+	slots, err := os.ReadDir(root)
+	if err != nil {
+		return found // nobody could make it
+	}
 	for _, slot := range slots {
 		if slot.Name() == "dlq" || !slot.IsDir() {
 			continue
@@ -182,5 +185,5 @@ func note(in map[string]int, b []byte) {
 
 // taken reports whether an error of Emit says that the event was taken.
 func taken(err error) bool {
-	return err == nil || errors.Is(err, ErrPending) || errors.Is(err, ErrRefused)
+	return err == nil || errors.Is(err, ErrPending) || errors.Is(err, ErrRefused) || errors.Is(err, errLost)
 }

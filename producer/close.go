@@ -118,7 +118,7 @@ func (p *Producer) close(ctx context.Context) error {
 func (p *Producer) giveUp(o *openLog) error {
 	var n uint64
 	for r := range o.log.Unsaved() {
-		if o.shipper.window.settled(r.Seq) {
+		if !o.shipper.window.lose(r.Seq) {
 			continue
 		}
 		if p.lost(r.Type, DropUnsent); r.Type == recordEvent {

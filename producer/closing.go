@@ -5,6 +5,9 @@ import "github.com/firetrail/firetrail"
 // conclude writes the record that ends a sequence. Where there is room for it nowhere the source stays open, as
 // after a crash. It is called under mu.
 func (p *Producer) conclude(s *sequence) {
+	if s.seq == 0 { // nothing of it was taken
+		return
+	}
 	e := firetrail.Event{
 		Tenant: s.tenant, Action: firetrail.SourceClosed, Actor: firetrail.Actor{Type: "system", ID: "firetrail"},
 	}

@@ -20,24 +20,34 @@ const (
 
 // The errors of Emit.
 var (
-	// ErrNotDurable: the producer can't keep what was asked for (its mode is Volatile, its log is degraded, or
-	// it is closed), and the event was not taken.
+	// ErrNotDurable: the producer can't keep what was asked for: its mode is Volatile, its log is degraded, or
+	// it is closed. The event was not taken, or it was in memory alone and is lost, and counted as dropped.
 	ErrNotDurable = errors.New("producer: not durable")
 	// ErrPending: the wait ended first. The event was taken and is still on its way.
 	ErrPending = errors.New("producer: still on its way")
-	// ErrRefused: the event can't be sent. It is a dead letter.
+	// ErrRefused: the event can't be sent. It is a dead letter, or where there is no directory for those counted
+	// as dropped.
 	ErrRefused = errors.New("producer: refused")
 )
 
-// Emit is Fire for what must not happen unrecorded: it returns nil only when the event is where ack says. Other
-// errors than ErrNotDurable, ErrPending and ErrRefused, all of which may be wrapped with a reason, are
-// those of an event that is not valid, too large, or for which there is no room: it was not taken. A value
-// that can't be encoded is such an error here. A nil Producer returns ErrNotDurable.
+// errLost is what the one who waits for an event is told that was taken and is lost.
+var errLost = fmt.Errorf("%w: the event is lost", ErrNotDurable)
+
+// Emit is Fire for what must not happen unrecorded: it returns nil only when the event is where ack says, and waits
+// for that until ctx ends. Other errors than ErrNotDurable, ErrPending and ErrRefused, all of which may be
+// wrapped with a reason, say that the event was not taken: it is not valid, too large, there is no room for it, ctx
+// had ended before. A value that can't be encoded is such an error here. An event that was not taken has no
+// sequence, and is not counted. A nil Producer returns ErrNotDurable.
 func (p *Producer) Emit(ctx context.Context, e firetrail.Event, ack Ack) error {
 	if p == nil {
 		return ErrNotDurable
 	}
-	e.FillFrom(ctx)
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if err := fill(ctx, &e); err != nil {
+		return fmt.Errorf("producer: the event was not taken: %w", err)
+	}
 	if err := errors.Join(e.Validate(), e.Action.CheckReserved()); err != nil {
 		return fmt.Errorf("producer: the event was not taken: %w", err)
 	}
@@ -73,6 +83,17 @@ func (p *Producer) Emit(ctx context.Context, e firetrail.Event, ack Ack) error {
 		return nil
 	}
 	return p.awaitBroker(ctx, at, told)
+}
+
+// fill fills the event in from ctx, whose Value method is the caller's own and may panic.
+func fill(ctx context.Context, e *firetrail.Event) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the context panicked: %v", r)
+		}
+	}()
+	e.FillFrom(ctx)
+	return nil
 }
 
 // protects reports why an event can't be put on the disk now.

@@ -1,7 +1,6 @@
 package producer
 
 import (
-	"syscall"
 	"testing"
 	"time"
 
@@ -37,23 +36,11 @@ func TestAnothersPoison(t *testing.T) {
 	require.Len(t, a.check(c.ListenAddrs()).broker, good)
 }
 
-// badDisk is a file system whose files can't be written to, but for the ring and the mark.
-type badDisk struct{ wal.FS }
-
-type badFile struct{ wal.File }
-
-func (d badDisk) Open(name string) (wal.File, error) {
-	f, err := d.FS.Open(name)
-	return badFile{f}, err
-}
-
-func (badFile) Sync() error { return syscall.EIO }
-
 // TestEveryEventIsSomewhere fires with a disk that fails and a broker that is away, and closes.
 func TestEveryEventIsSomewhere(t *testing.T) {
 	c := cluster(t)
 	cfg := small(t, c)
-	cfg.WAL.FS = badDisk{wal.OSFS()}
+	cfg.WAL.FS = newDisk(failing)
 	cfg.WAL.RingSize = 64 << 10
 	cfg.WAL.MaxRecord = 8 << 10
 	a := openAccount(t, cfg)
@@ -66,19 +53,6 @@ func TestEveryEventIsSomewhere(t *testing.T) {
 	found := a.check(c.ListenAddrs())
 	require.NotEmpty(t, found.log)
 	require.Less(t, len(found.log), n)
-}
-
-func TestEmitOfAnInvalidValue(t *testing.T) {
-	for _, mode := range both {
-		cfg := small(t, cluster(t))
-		cfg.Mode = mode
-		p := start(t, cfg)
-		for range 50 {
-			e := firetrail.Event{Action: created.Name(), New: firetrail.Raw([]byte("{bad"))}
-			require.ErrorIs(t, p.Emit(within(t, 10*time.Second), e, OnBroker), ErrRefused)
-		}
-		require.NoError(t, p.Emit(within(t, 10*time.Second), event("a", 1), OnBroker))
-	}
 }
 
 func TestNewWithABadRecordSize(t *testing.T) {

@@ -162,8 +162,11 @@ func (p *Producer) take(e *firetrail.Event, b *[]byte, strict bool, told chan<- 
 	s.seq++ // before any decision to drop the event, so that a dropped one leaves a hole
 	*b = p.stamp(e, enc, s.source, s.seq)
 	at, err = p.append(recordEvent, *b, told)
-	if err == nil && !at.safe && p.cfg.Mode == Durable {
+	switch {
+	case err == nil && !at.safe && p.cfg.Mode == Durable:
 		p.unprotected.Add(1)
+	case err != nil && strict: // the caller knows; a hole would say that something was lost
+		s.seq--
 	}
 	return at, err
 }

@@ -365,48 +365,6 @@ func TestVolatileDropsAreCountedExactly(t *testing.T) {
 	a.check(c.ListenAddrs())
 }
 
-func TestEmit(t *testing.T) {
-	c := cluster(t)
-	p := start(t, small(t, c))
-	ctx := within(t, 10*time.Second)
-	require.NoError(t, p.Emit(ctx, event("a", 1), OnDisk))
-	require.NoError(t, p.Emit(ctx, event("a", 2), OnBroker))
-	require.GreaterOrEqual(t, p.Stats().Shipped, uint64(1))
-	require.ErrorContains(t, p.Emit(ctx, firetrail.Event{}, OnDisk), "action")
-	require.ErrorContains(t, p.Emit(ctx, firetrail.Event{Action: created.Name(), New: firetrail.JSON(make(chan int))}, OnDisk), "new")
-	ended, cancel := context.WithCancel(ctx)
-	cancel()
-	require.ErrorIs(t, p.Emit(ended, event("a", 3), OnBroker), context.Canceled)
-	require.EqualValues(t, 2, p.Stats().Fired, "what was not taken is not counted")
-	require.NoError(t, shut(p, 10*time.Second))
-	require.ErrorIs(t, p.Emit(ctx, event("a", 3), OnBroker), ErrNotDurable)
-
-	cfg := small(t, c)
-	cfg.Kafka.Brokers = []string{"127.0.0.1:1"}
-	p = start(t, cfg)
-	require.NoError(t, p.Emit(ctx, event("a", 1), OnDisk))
-	err := p.Emit(within(t, 50*time.Millisecond), event("a", 2), OnBroker)
-	require.ErrorIs(t, err, ErrPending)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.EqualValues(t, 2, p.Stats().Backlog)
-
-	cfg = small(t, c)
-	cfg.Mode = Volatile
-	p = start(t, cfg)
-	require.ErrorIs(t, p.Emit(ctx, event("a", 1), OnDisk), ErrNotDurable)
-	require.NoError(t, p.Emit(ctx, event("a", 1), OnBroker))
-}
-
-func TestEmitOfARefusedEvent(t *testing.T) {
-	c := cluster(t)
-	refuseLarge(c, 20_000)
-	p := start(t, small(t, c))
-	e := event("a", 1)
-	e.Metadata = firetrail.JSON(incompressible(30_000))
-	require.ErrorIs(t, p.Emit(within(t, 10*time.Second), e, OnBroker), ErrRefused)
-	require.EqualValues(t, 1, p.Stats().Letters)
-}
-
 func TestTopicMissingThenMade(t *testing.T) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	require.NoError(t, err)

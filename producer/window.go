@@ -104,14 +104,14 @@ func (w *window) skip(from, to uint64) (release uint64) {
 		w.serveFlushers()
 		for seq, told := range w.waiters {
 			if seq <= to {
-				told <- ErrRefused
+				told <- errLost
 				delete(w.waiters, seq)
 			}
 		}
 	}
 	for ; from <= to; from++ {
 		if !w.isDone(from) {
-			w.markDone(from, ErrRefused)
+			w.markDone(from, errLost)
 		}
 	}
 	return w.tell(w.inFlight == 0)
@@ -205,6 +205,20 @@ func (w *window) forget(seq uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.waiters, seq)
+}
+
+// lose tells whoever waits for seq that it is lost, and reports false where it is done.
+func (w *window) lose(seq uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.isDone(seq) {
+		return false
+	}
+	if told, ok := w.waiters[seq]; ok {
+		told <- errLost
+		delete(w.waiters, seq)
+	}
+	return true
 }
 
 // unflush takes flushed back.
