@@ -91,4 +91,6 @@ type Position struct {
 	Seq            uint64
 	ID             firetrail.ID
 	Time           time.Time
+	// Closes says that the event is the last of its source: its action is firetrail.SourceClosed.
+	Closes bool
 }

@@ -50,7 +50,7 @@ func scan(e *env) {
 			ev := event(tenant, i)
 			ev.Source, ev.Seq = source, uint64(100-i)
 			if i == 5 {
-				ev.Seq = 1<<64 - 1
+				ev.Seq, ev.Action = 1<<64-1, firetrail.SourceClosed
 			}
 			r = append(r, row(ev))
 		}
@@ -60,7 +60,7 @@ func scan(e *env) {
 		want := []sinkers.Position{}
 		for _, r := range r {
 			if scan.AllTenants || r.Tenant == scan.Tenant {
-				want = append(want, sinkers.Position{Tenant: r.Tenant, Source: r.Source, Seq: r.Seq, ID: r.ID, Time: r.Time})
+				want = append(want, position(&r))
 			}
 		}
 		slices.SortFunc(want, comparePositions)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
 )
 
@@ -42,7 +43,7 @@ func (m *Memory) Scan(ctx context.Context, s sinkers.Scan) iter.Seq2[sinkers.Pos
 		var all []sinkers.Position
 		for _, r := range m.Rows() {
 			if s.AllTenants || r.Tenant == s.Tenant {
-				all = append(all, sinkers.Position{Tenant: r.Tenant, Source: r.Source, Seq: r.Seq, ID: r.ID, Time: r.Time})
+				all = append(all, position(&r))
 			}
 		}
 		slices.SortFunc(all, comparePositions)
@@ -51,6 +52,12 @@ func (m *Memory) Scan(ctx context.Context, s sinkers.Scan) iter.Seq2[sinkers.Pos
 				return
 			}
 		}
+	}
+}
+
+func position(r *sinkers.Row) sinkers.Position {
+	return sinkers.Position{
+		Tenant: r.Tenant, Source: r.Source, Seq: r.Seq, ID: r.ID, Time: r.Time, Closes: r.Action == firetrail.SourceClosed,
 	}
 }
 

@@ -53,7 +53,7 @@ func Position(tenant string, scan func(dest ...any) error) (sinkers.Position, er
 		seq, created int64
 		p            = sinkers.Position{Tenant: tenant}
 	)
-	if err := scan(&p.Source, &seq, &id, &created); err != nil {
+	if err := scan(&p.Source, &seq, &id, &created, &p.Closes); err != nil {
 		return p, err
 	}
 	p.Seq, p.Time = uint64(seq), time.UnixMicro(created).UTC()

@@ -172,8 +172,8 @@ func after(prefix string) string {
 // SelectTenants reads every tenant's name, in order.
 const SelectTenants = "WITH RECURSIVE " + tenants + " SELECT name FROM names WHERE name IS NOT NULL ORDER BY name"
 
-// SelectPositions reads source, seq, id and time of a tenant's events, ordered by source and seq. It sorts,
-// in a temporary file where there is much: an index would slow down every write for it. A seq beyond
-// int64 is stored as a negative number.
-const SelectPositions = "SELECT source, seq, id, created_at FROM audit_events INDEXED BY " + byTenant + `
+// SelectPositions reads source, seq, id and time of a tenant's events, and whether they close their source,
+// ordered by source and seq. It sorts, in a temporary file where there is much: an index would slow down every
+// write for it. A seq beyond int64 is stored as a negative number.
+const SelectPositions = "SELECT source, seq, id, created_at, action = 'firetrail.closed' FROM audit_events INDEXED BY " + byTenant + `
 	WHERE tenant_id = ?1 ORDER BY source, seq < 0, seq, id`
