@@ -23,7 +23,8 @@ type Query struct {
 	Tenant string
 	// AllTenants takes every tenant's, and ignores Tenant.
 	AllTenants bool
-	// Action is an exact name ("course.created") or all below a prefix ("course.*").
+	// Action is an exact name ("course.created") or all below a prefix ("course.*"). Firetrail's own
+	// records, below ReservedPrefix, are found only by an Action that begins with it.
 	Action string
 	// ActorType and ActorID select by who acted.
 	ActorType, ActorID string
@@ -38,6 +39,14 @@ type Query struct {
 	// Cursor is the Next of the page before; "" begins at the newest.
 	Cursor Cursor
 }
+
+// ReservedPrefix is what the actions of firetrail's own records begin with, such as the one that closes a
+// producer's sequence. They are rows like any other, but no event that somebody asked to have kept.
+const ReservedPrefix = "firetrail."
+
+// HidesReserved reports whether the query leaves out what is below ReservedPrefix though its Action, being
+// empty, would take it.
+func (q Query) HidesReserved() bool { return q.Action == "" }
 
 // Page is one page of a query's result, newest first: by id, whose order is that of time (to the
 // microsecond for ids made by this module, to the millisecond for UUIDv7s made elsewhere); for all

@@ -26,8 +26,8 @@ type Batch struct {
 type Result struct {
 	Stored     int // rows that are new in the database
 	Duplicates int // rows that were there already, with the same content
-	Expired    int // rows older than the retention; not stored
-	Erased     int // rows that an erasure covers; not stored
+	Expired    int // rows older than the retention, or than a Prune; not stored
+	Erased     int // rows that an erasure covers (see Eraser); not stored
 	// Conflicts are the indexes, ascending, of the rows whose tenant and id were there already with other
 	// content. The stored one was left as it is.
 	Conflicts []int
@@ -50,12 +50,15 @@ type Sinker interface {
 	Close() error
 }
 
-// The optional companions of a Sinker, found by type assertion.
+// The optional companions of a Sinker, found by type assertion. Eraser and Ledger are two more.
 type (
 	// Pruner can delete what is older than a time.
 	Pruner interface {
-		// Prune deletes the events that happened before the given time and returns how many; with
-		// dryRun it only counts them.
+		// Prune deletes the events that happened before the given time, which can't be in the future, and
+		// returns how many; with dryRun it only counts them. The cut-off is kept, and from then on
+		// Write refuses what is older, as Result.Expired, so that no replay brings it back. What was
+		// deleted is in the ledger. It also goes on with erasures that were cut off, which it does not
+		// count. An error comes with the number deleted until then.
 		Prune(ctx context.Context, before time.Time, dryRun bool) (int64, error)
 	}
 	// Scanner can walk through everything stored.

@@ -13,9 +13,30 @@ type Option func(*kit)
 // LargeBatch sets how many rows the largest batch has. Default 10,000.
 func LargeBatch(rows int) Option { return func(k *kit) { k.large = rows } }
 
+// Retained adds the cases that need a Sinker with a retention: open returns an empty one that expires
+// events by r, whose clock the kit sets.
+func Retained(open func(t *testing.T, r sinkers.Retention) sinkers.Sinker) Option {
+	return func(k *kit) { k.retained = open }
+}
+
+// Reopened adds the cases in which a Sinker is closed and opened again: reopen opens the database that s, which
+// open returned and which is closed, was on.
+func Reopened(reopen func(t *testing.T, s sinkers.Sinker) sinkers.Sinker) Option {
+	return func(k *kit) { k.reopen = reopen }
+}
+
+// NewerSchema adds the case of a database that a newer program has migrated: open makes one with a schema
+// version beyond those known, and returns the error of opening it.
+func NewerSchema(open func(t *testing.T) error) Option {
+	return func(k *kit) { k.newer = open }
+}
+
 type kit struct {
-	open  func(t *testing.T) sinkers.Sinker
-	large int
+	open     func(t *testing.T) sinkers.Sinker
+	large    int
+	retained func(*testing.T, sinkers.Retention) sinkers.Sinker
+	reopen   func(*testing.T, sinkers.Sinker) sinkers.Sinker
+	newer    func(*testing.T) error
 }
 
 // Run holds the Sinker that open returns to what package sinkers promises, in subtests. Each calls
@@ -60,12 +81,27 @@ func Run(t *testing.T, open func(t *testing.T) sinkers.Sinker, options ...Option
 		{"Query/page bytes", pageBytes},
 		{"Query/defaults", queryDefaults},
 		{"Query/invalid", invalidQueries},
+		{"Query/reserved actions", reservedActions},
 		{"Query/cancelled", cancelledQuery},
 		{"Prune", prune},
+		{"Prune/keeps out", prunedStaysOut},
+		{"Prune/future", pruneFuture},
+		{"Retention", retention},
+		{"Erase/tenant", eraseTenant},
+		{"Erase/actor", eraseActor},
+		{"Erase/many", eraseMany},
+		{"Erase/later cut-off", eraseLater},
+		{"Erase/while writing", eraseWhileWriting},
+		{"Erase/invalid", eraseInvalid},
+		{"Ledger/appended", ledgerAppended},
+		{"Ledger/acts", ledgerOfActs},
+		{"Ledger/order", ledgerOrder},
 		{"Scan", scan},
 		{"Tenants", tenants},
 		{"Probe", probe},
 		{"Close", closed},
+		{"Reopen", reopened},
+		{"Newer schema", newerSchema},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := k.open(t)
@@ -86,6 +122,9 @@ type env struct {
 	sink sinkers.Sinker
 	ctx  context.Context
 }
+
+// pass says that a case was passed over for want of an option.
+func (e *env) pass(option string) { e.Logf("Run was given no %s: passed over", option) }
 
 // companion returns the sink as one of its optional companions.
 func companion[C any](e *env, name string) (C, bool) {

@@ -23,6 +23,9 @@ func matchesAction(q sinkers.Query, name string) bool {
 	if prefix, ok := q.ActionPrefix(); ok {
 		return strings.HasPrefix(name, prefix)
 	}
+	if q.HidesReserved() {
+		return !strings.HasPrefix(name, sinkers.ReservedPrefix)
+	}
 	return all(q.Action, name)
 }
 

@@ -24,6 +24,11 @@ type Memory struct {
 	hook   Hook
 	away   error
 	closed bool
+
+	retention sinkers.Retention
+	pruned    time.Time
+	graves    []sinkers.Erasure
+	ledger    []sinkers.LedgerEntry
 }
 
 type key struct {
@@ -34,6 +39,8 @@ type key struct {
 var (
 	_ sinkers.Sinker       = (*Memory)(nil)
 	_ sinkers.Pruner       = (*Memory)(nil)
+	_ sinkers.Eraser       = (*Memory)(nil)
+	_ sinkers.Ledger       = (*Memory)(nil)
 	_ sinkers.Scanner      = (*Memory)(nil)
 	_ sinkers.Prober       = (*Memory)(nil)
 	_ sinkers.TenantLister = (*Memory)(nil)
@@ -129,6 +136,7 @@ func (m *Memory) store(rows []sinkers.Row) (res sinkers.Result) {
 	for i, r := range rows {
 		k := key{r.Tenant, r.ID}
 		switch old, ok := m.rows[k]; {
+		case !ok && m.refused(&r, &res):
 		case !ok:
 			m.rows[k] = r
 			m.order = append(m.order, k)

@@ -7,31 +7,10 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
 )
-
-// Prune implements sinkers.Pruner.
-func (m *Memory) Prune(ctx context.Context, before time.Time, dryRun bool) (n int64, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.usable(ctx); err != nil {
-		return 0, err
-	}
-	m.order = slices.DeleteFunc(m.order, func(k key) bool {
-		if !m.rows[k].Time.Before(before) {
-			return false
-		}
-		n++
-		if !dryRun {
-			delete(m.rows, k)
-		}
-		return !dryRun
-	})
-	return n, nil
-}
 
 // Scan implements sinkers.Scanner.
 func (m *Memory) Scan(ctx context.Context, s sinkers.Scan) iter.Seq2[sinkers.Position, error] {

@@ -15,7 +15,12 @@ import (
 )
 
 func TestMemory(t *testing.T) {
-	sinkertest.Run(t, func(*testing.T) sinkers.Sinker { return new(sinkertest.Memory) })
+	sinkertest.Run(t, func(*testing.T) sinkers.Sinker { return new(sinkertest.Memory) },
+		sinkertest.Retained(func(_ *testing.T, r sinkers.Retention) sinkers.Sinker {
+			var m sinkertest.Memory
+			m.Retain(r)
+			return &m
+		}))
 }
 
 func batch(t *testing.T, names ...string) (b sinkers.Batch) {

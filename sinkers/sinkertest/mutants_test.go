@@ -20,6 +20,22 @@ type mutant struct {
 	*sinkertest.Memory
 	write func(context.Context, *sinkertest.Memory, sinkers.Batch) (sinkers.Result, error)
 	query func(context.Context, *sinkertest.Memory, sinkers.Query) (sinkers.Page, error)
+	erase func(context.Context, *sinkertest.Memory, sinkers.Erasure) (int64, error)
+	prune func(context.Context, *sinkertest.Memory, time.Time, bool) (int64, error)
+}
+
+func (m mutant) Erase(ctx context.Context, e sinkers.Erasure) (int64, error) {
+	if m.erase == nil {
+		return m.Memory.Erase(ctx, e)
+	}
+	return m.erase(ctx, m.Memory, e)
+}
+
+func (m mutant) Prune(ctx context.Context, before time.Time, dryRun bool) (int64, error) {
+	if m.prune == nil {
+		return m.Memory.Prune(ctx, before, dryRun)
+	}
+	return m.prune(ctx, m.Memory, before, dryRun)
 }
 
 func (m mutant) Write(ctx context.Context, b sinkers.Batch) (sinkers.Result, error) {
@@ -99,6 +115,39 @@ var mutants = map[string]mutant{
 	"Write/cancelled": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
 		return m.Write(context.WithoutCancel(ctx), b)
 	}},
+	"Erase/tenant": {erase: func(ctx context.Context, m *sinkertest.Memory, e sinkers.Erasure) (int64, error) {
+		e.Before = e.Before.Truncate(time.Millisecond)
+		return m.Erase(ctx, e)
+	}},
+	"Erase/actor": {erase: func(ctx context.Context, m *sinkertest.Memory, e sinkers.Erasure) (int64, error) {
+		e.ActorType, e.ActorID = "", ""
+		return m.Erase(ctx, e)
+	}},
+	"Erase/later_cut-off": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		res, err := m.Write(ctx, b) // says that what is erased was there
+		res.Duplicates, res.Erased = res.Duplicates+res.Erased, 0
+		return res, err
+	}},
+	"Prune/keeps_out": {prune: func(ctx context.Context, m *sinkertest.Memory, before time.Time, dryRun bool) (int64, error) {
+		n, err := m.Prune(ctx, before, true)
+		if !dryRun { // keeps the cut-off of a dry run too
+			n, err = m.Prune(ctx, before, false)
+		} else if err == nil {
+			_, err = m.Prune(ctx, before.Add(time.Second), false)
+		}
+		return n, err
+	}},
+	"Prune/future": {prune: func(ctx context.Context, m *sinkertest.Memory, before time.Time, dryRun bool) (int64, error) {
+		if now := time.Now(); before.After(now) {
+			before = now
+		}
+		return m.Prune(ctx, before, dryRun)
+	}},
+	"Ledger/acts": {erase: func(ctx context.Context, m *sinkertest.Memory, e sinkers.Erasure) (int64, error) {
+		e.DryRun = true
+		return m.Erase(ctx, e)
+	}},
+	"Query/reserved_actions":         {query: asking(func(q *sinkers.Query) { q.Action = strings.TrimPrefix(q.Action, "firetrail.*") })},
 	"Write/times":                    {write: editing(func(r *sinkers.Row) { r.Recorded = r.Recorded.Truncate(time.Millisecond) })},
 	"Write/unicode":                  {write: editing(func(r *sinkers.Row) { r.Actor.Name = strings.TrimSpace(r.Actor.Name) })},
 	"Write/values":                   {write: editing(func(r *sinkers.Row) { r.New = r.Metadata })},

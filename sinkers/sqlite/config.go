@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/firetrail/firetrail/sinkers"
 )
 
 // Config says which database to open, and how. Only Path is required.
@@ -16,9 +18,15 @@ type Config struct {
 	// database and migrates none; Write, Prune and Probe return an error. Where no worker is running, SQLite
 	// makes its two companion files (-wal and -shm) and leaves them.
 	ReadOnly bool
+	// Beside opens what is there to Erase, Prune and AppendLedger beside a live worker: it takes no lock, makes
+	// no database and migrates none, and each of its short transactions takes its turn by SQLite's own locks. Write
+	// returns an error.
+	Beside bool
 	// WaitForLock makes Open wait until the lock is free or its context ends, rather than return ErrLocked
 	// at once: the way to stand by for another process.
 	WaitForLock bool
+	// Retention says which events are too old to be stored; Prune is the caller's business. Default: none is.
+	Retention sinkers.Retention
 	// Readers is the most queries at a time, each with a connection of its own. Default 4.
 	Readers int
 	// CacheBytes is the writer's page cache. Default 64 MiB; 2 MiB does where there are many databases.
@@ -57,8 +65,16 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s: %d is negative; 0 is the default", f.name, f.value))
 		}
 	}
-	if c.ReadOnly && c.WaitForLock {
+	if err := c.Retention.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	switch {
+	case c.ReadOnly && c.Beside:
+		errs = append(errs, errors.New("beside: it is for changing the database, and read only is set; choose one"))
+	case c.ReadOnly && c.WaitForLock:
 		errs = append(errs, errors.New("wait for lock: a read-only sink takes no lock; leave it off"))
+	case c.Beside && c.WaitForLock:
+		errs = append(errs, errors.New("wait for lock: a sink beside another takes no lock; leave it off"))
 	}
 	return errors.Join(errs...)
 }

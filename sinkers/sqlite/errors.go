@@ -16,6 +16,8 @@ var (
 	ErrLocked = errors.New("another process is writing to it")
 	// ErrReadOnly is the error of writing to a read-only Sink.
 	ErrReadOnly = errors.New("opened for reading only")
+	// ErrBeside is the error of Write on a Sink that was opened beside another.
+	ErrBeside = errors.New("opened beside a worker, for maintenance only")
 	// ErrClosed is the error of every method after Close.
 	ErrClosed = errors.New("closed")
 )

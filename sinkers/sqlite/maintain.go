@@ -3,48 +3,10 @@ package sqlite
 import (
 	"context"
 	"iter"
-	"time"
 
 	"github.com/firetrail/firetrail/sinkers"
 	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
 )
-
-// Prune implements sinkers.Pruner, with a short transaction for each thousand events, so that writes get
-// their turn in between. When it fails, what was deleted until then is returned with the error.
-func (s *Sink) Prune(ctx context.Context, before time.Time, dryRun bool) (n int64, err error) {
-	begin := s.beginWrite
-	if dryRun {
-		begin = s.begin
-	}
-	ctx, end, err := begin(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer end()
-	if before.IsZero() {
-		return 0, nil
-	}
-	if dryRun {
-		count := sqlstore.CountPrune(before)
-		err := s.readers.QueryRowContext(ctx, count.SQL, count.Args...).Scan(&n)
-		return n, s.fail(ctx, "prune", err)
-	}
-	statement := sqlstore.Prune(before)
-	for {
-		res, err := s.writer.ExecContext(ctx, statement.SQL, statement.Args...)
-		if err != nil {
-			return n, s.fail(ctx, "prune", err)
-		}
-		deleted, err := res.RowsAffected()
-		if err != nil {
-			return n, s.fail(ctx, "prune", err)
-		}
-		n += deleted
-		if deleted < sqlstore.PruneChunk {
-			return n, nil
-		}
-	}
-}
 
 // Tenants implements sinkers.TenantLister.
 func (s *Sink) Tenants(ctx context.Context) iter.Seq2[string, error] {

@@ -49,11 +49,13 @@ func (s *Sink) open(ctx context.Context) error {
 	if s.cfg.ReadOnly {
 		return s.openReaders(ctx)
 	}
-	if err := s.takeLock(ctx); err != nil {
-		return err
-	}
-	if err := create(s.cfg.Path); err != nil {
-		return err
+	if !s.cfg.Beside {
+		if err := s.takeLock(ctx); err != nil {
+			return err
+		}
+		if err := create(s.cfg.Path); err != nil {
+			return err
+		}
 	}
 	if err := s.openWriter(ctx); err != nil {
 		return err
@@ -74,7 +76,7 @@ func checkPath(cfg Config) error {
 	}
 	switch info, err := os.Stat(cfg.Path); {
 	case errors.Is(err, fs.ErrNotExist):
-		if cfg.ReadOnly {
+		if cfg.ReadOnly || cfg.Beside {
 			return errors.New("does not exist; correct the path, or let a worker make it")
 		}
 	case err != nil:
@@ -133,7 +135,7 @@ func (s *Sink) openWriter(ctx context.Context) error {
 		"_synchronous":  {"FULL"},
 		"_txlock":       {"immediate"},
 		"_pragma": {
-			"page_size(8192)", "wal_autocheckpoint(5000)",
+			"page_size(8192)", "wal_autocheckpoint(5000)", "secure_delete(1)", // what is erased is overwritten
 			"cache_size(" + kibibytes(s.cfg.CacheBytes) + ")",
 		},
 	}))
@@ -141,6 +143,9 @@ func (s *Sink) openWriter(ctx context.Context) error {
 		return err
 	}
 	s.writer.SetMaxOpenConns(1)
+	if s.cfg.Beside {
+		return explain(checkVersion(ctx, s.writer))
+	}
 	if err := migrate(ctx, s.writer); err != nil {
 		return explain(err)
 	}
@@ -154,6 +159,7 @@ func (s *Sink) prepare(ctx context.Context) (err error) {
 	}{
 		{&s.insertChunk, sqlstore.Insert(chunkRows)},
 		{&s.insertOne, sqlstore.Insert(1)},
+		{&s.insertGuarded, sqlstore.InsertGuarded()},
 		{&s.selectHash, sqlstore.SelectHash},
 	} {
 		if *p.stmt, err = s.writer.PrepareContext(ctx, p.text); err != nil { //nolint:sqlclosecheck // Close closes it

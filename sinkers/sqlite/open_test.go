@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
 )
 
 func TestConfigNamesEveryProblem(t *testing.T) {
@@ -143,8 +144,8 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	for _, cfg := range []Config{{Path: path}, {Path: path, ReadOnly: true}} {
 		_, err := Open(t.Context(), cfg)
 		require.ErrorAs(t, err, &newer)
-		require.Equal(t, sinkers.SchemaError{Have: 7, Know: 1}, *newer)
-		require.ErrorContains(t, err, "schema version 7, and this program knows up to 1")
+		require.Equal(t, sinkers.SchemaError{Have: 7, Know: sqlstore.Latest}, *newer)
+		require.ErrorContains(t, err, "schema version 7, and this program knows up to 2")
 	}
 }
 

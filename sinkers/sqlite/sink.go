@@ -17,13 +17,14 @@ import (
 type Sink struct {
 	cfg Config
 
-	writer      *sql.DB // one connection; nil when read-only
-	insertChunk *sql.Stmt
-	insertOne   *sql.Stmt
-	selectHash  *sql.Stmt
+	writer        *sql.DB // one connection; nil when read-only
+	insertChunk   *sql.Stmt
+	insertOne     *sql.Stmt
+	insertGuarded *sql.Stmt
+	selectHash    *sql.Stmt
 
 	readers *sql.DB
-	lock    *flock.Flock // nil when read-only
+	lock    *flock.Flock // nil when read-only or beside another
 
 	mu       sync.Mutex
 	inFlight sync.WaitGroup
@@ -36,6 +37,8 @@ type Sink struct {
 var (
 	_ sinkers.Sinker       = (*Sink)(nil)
 	_ sinkers.Pruner       = (*Sink)(nil)
+	_ sinkers.Eraser       = (*Sink)(nil)
+	_ sinkers.Ledger       = (*Sink)(nil)
 	_ sinkers.Scanner      = (*Sink)(nil)
 	_ sinkers.Prober       = (*Sink)(nil)
 	_ sinkers.TenantLister = (*Sink)(nil)
@@ -77,6 +80,14 @@ func (s *Sink) beginWrite(ctx context.Context) (context.Context, func(), error) 
 	return s.begin(ctx)
 }
 
+// beginStore is begin for the one method that stores events.
+func (s *Sink) beginStore(ctx context.Context) (context.Context, func(), error) {
+	if s.cfg.Beside {
+		return nil, nil, fmt.Errorf("sqlite: %s: %w", s.cfg.Path, ErrBeside)
+	}
+	return s.beginWrite(ctx)
+}
+
 // fail says which operation failed, sorts the error into its kind, and puts the context's own error in the
 // place of whatever its end made of the operation.
 func (s *Sink) fail(ctx context.Context, op string, err error) error {
@@ -114,7 +125,7 @@ func (s *Sink) close() error {
 	s.inFlight.Wait()
 
 	var errs []error
-	for _, stmt := range []*sql.Stmt{s.insertChunk, s.insertOne, s.selectHash} {
+	for _, stmt := range []*sql.Stmt{s.insertChunk, s.insertOne, s.insertGuarded, s.selectHash} {
 		if stmt != nil {
 			errs = append(errs, stmt.Close())
 		}

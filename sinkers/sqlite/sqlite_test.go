@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"database/sql"
 	"path/filepath"
 	"testing"
 
@@ -12,9 +13,30 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	sinkertest.Run(t, func(t *testing.T) sinkers.Sinker {
-		s, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "audit.db")})
+	paths := map[sinkers.Sinker]string{}
+	open := func(t *testing.T, cfg sqlite.Config) sinkers.Sinker {
+		s, err := sqlite.Open(t.Context(), cfg)
 		require.NoError(t, err)
+		paths[s] = cfg.Path
 		return s
-	})
+	}
+	temp := func(t *testing.T) string { return filepath.Join(t.TempDir(), "audit.db") }
+	sinkertest.Run(t, func(t *testing.T) sinkers.Sinker { return open(t, sqlite.Config{Path: temp(t)}) },
+		sinkertest.Retained(func(t *testing.T, r sinkers.Retention) sinkers.Sinker {
+			return open(t, sqlite.Config{Path: temp(t), Retention: r})
+		}),
+		sinkertest.Reopened(func(t *testing.T, s sinkers.Sinker) sinkers.Sinker {
+			return open(t, sqlite.Config{Path: paths[s]})
+		}),
+		sinkertest.NewerSchema(func(t *testing.T) error {
+			path := temp(t)
+			require.NoError(t, open(t, sqlite.Config{Path: path}).Close())
+			db, err := sql.Open("sqlite", path)
+			require.NoError(t, err)
+			_, err = db.ExecContext(t.Context(), "INSERT INTO firetrail_schema VALUES (99, 0)")
+			require.NoError(t, err)
+			require.NoError(t, db.Close())
+			_, err = sqlite.Open(t.Context(), sqlite.Config{Path: path})
+			return err
+		}))
 }

@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
+	"math"
 	"slices"
+	"time"
 
 	"github.com/firetrail/firetrail/sinkers"
 	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
@@ -17,7 +20,7 @@ const chunkRows = 50
 // fast as mixed). Rows with the same tenant and id keep their order, so that the first of them is the one
 // that stays.
 func (s *Sink) Write(ctx context.Context, b sinkers.Batch) (sinkers.Result, error) {
-	ctx, end, err := s.beginWrite(ctx)
+	ctx, end, err := s.beginStore(ctx)
 	if err != nil {
 		return sinkers.Result{}, err
 	}
@@ -34,7 +37,9 @@ func (s *Sink) Write(ctx context.Context, b sinkers.Batch) (sinkers.Result, erro
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	w := &write{
 		rows: b.Rows, tx: tx, // which closes its statements
-		insertChunk: tx.Stmt(s.insertChunk), insertOne: tx.Stmt(s.insertOne), selectHash: tx.Stmt(s.selectHash),
+		insertChunk: tx.Stmt(s.insertChunk), insertOne: tx.Stmt(s.insertOne), insertGuarded: tx.Stmt(s.insertGuarded),
+		selectHash: tx.Stmt(s.selectHash),
+		now:        s.cfg.Retention.Clock(), cutoff: sqlstore.Cutoff(s.cfg.Retention.Cutoff()), buried: map[string]bool{},
 	}
 	if err := w.run(ctx); err != nil {
 		return sinkers.Result{}, s.fail(ctx, "write", err)
@@ -50,18 +55,33 @@ type write struct {
 	rows []sinkers.Row
 	tx   *sql.Tx
 
-	insertChunk, insertOne, selectHash *sql.Stmt
+	insertChunk, insertOne, insertGuarded, selectHash *sql.Stmt
 
-	args []any
+	one       *sql.Stmt // for a row of the chunk at hand
+	chunkwise bool      // the chunk goes in by insertChunk
+
+	args []any // of a chunk
 	box  sqlstore.Args
 
-	stored    int
-	conflicts []int
-	bad       []sinkers.RowError
+	now    time.Time
+	cutoff int64           // the later of the retention's and the prunes', µs
+	graves bool            // there are tombstones
+	buried map[string]bool // tenants by whether they have any
+
+	stored, expired, erased int
+	conflicts               []int
+	bad                     []sinkers.RowError
+	ledger                  []sinkers.LedgerEntry // of what was refused
 }
 
 func (w *write) run(ctx context.Context) error {
-	for chunk := range slices.Chunk(byTenant(w.rows), chunkRows) {
+	// Nobody else writes until the transaction ends, so what this says holds for all of it.
+	var pruned int64
+	if err := w.tx.QueryRowContext(ctx, sqlstore.SelectGuards).Scan(&pruned, &w.graves); err != nil {
+		return err
+	}
+	w.cutoff = max(w.cutoff, pruned)
+	for chunk := range slices.Chunk(w.fresh(byTenant(w.rows)), chunkRows) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -73,7 +93,30 @@ func (w *write) run(ctx context.Context) error {
 		slices.SortFunc(w.bad, func(a, b sinkers.RowError) int { return cmp.Compare(a.Index, b.Index) })
 		return &sinkers.BatchError{Rows: w.bad}
 	}
-	return nil
+	return appendLedger(ctx, w.tx, w.ledger)
+}
+
+// fresh returns the indexes of those rows that aren't expired.
+func (w *write) fresh(indexes []int) []int {
+	if w.cutoff == math.MinInt64 {
+		return indexes
+	}
+	return slices.DeleteFunc(indexes, func(i int) bool {
+		expired := w.rows[i].Time.UnixMicro() < w.cutoff && !w.rows[i].Time.IsZero()
+		if expired {
+			w.expired++
+			w.note(i, sinkers.LedgerExpired)
+		}
+		return expired
+	})
+}
+
+// note takes down for the ledger why row i isn't stored.
+func (w *write) note(i int, reason sinkers.LedgerReason) {
+	p := sinkers.Position{Tenant: w.rows[i].Tenant, Source: w.rows[i].Source, Seq: w.rows[i].Seq}
+	if e, ok := sinkers.LedgerOf(p, reason, w.now); ok {
+		w.ledger = append(w.ledger, e)
+	}
 }
 
 // byTenant returns the rows' indexes grouped by tenant, each group in order: a counting sort, since a
@@ -118,7 +161,10 @@ func (w *write) chunk(indexes []int) error {
 	if w.bad != nil {
 		return nil // it is lost: go on only to find the other bad rows
 	}
-	n, err := w.insert(len(indexes))
+	if err := w.guard(indexes); err != nil {
+		return err
+	}
+	n, err := w.insert()
 	switch {
 	case err != nil && isData(err):
 		return w.isolate(indexes, err)
@@ -132,20 +178,43 @@ func (w *write) chunk(indexes []int) error {
 	return nil
 }
 
-// insert stores n rows from args and returns how many were new.
-func (w *write) insert(n int) (int, error) {
-	if n == chunkRows {
+// insert stores the rows from args and returns how many were new.
+func (w *write) insert() (int, error) {
+	if w.chunkwise {
 		return affected(w.insertChunk, w.args)
 	}
 	stored := 0
 	for args := range slices.Chunk(w.args, sqlstore.Columns) {
-		one, err := affected(w.insertOne, args)
+		one, err := affected(w.one, args)
 		if err != nil {
 			return 0, err
 		}
 		stored += one
 	}
 	return stored, nil
+}
+
+// guard chooses the statements for a chunk: those that ask for tombstones if one of its tenants has any.
+func (w *write) guard(indexes []int) error {
+	w.one, w.chunkwise = w.insertOne, len(indexes) == chunkRows
+	if !w.graves {
+		return nil
+	}
+	for _, i := range indexes {
+		tenant := w.rows[i].Tenant
+		buried, known := w.buried[tenant]
+		if !known {
+			if err := w.tx.QueryRow(sqlstore.SelectBuried, tenant).Scan(&buried); err != nil {
+				return err
+			}
+			w.buried[tenant] = buried
+		}
+		if buried {
+			w.one, w.chunkwise = w.insertGuarded, false
+			return nil
+		}
+	}
+	return nil
 }
 
 func affected(stmt *sql.Stmt, args []any) (int, error) {
@@ -157,16 +226,21 @@ func affected(stmt *sql.Stmt, args []any) (int, error) {
 	return int(n), err
 }
 
-// compare tells duplicates from conflicts among rows of which some were there already: what is stored
-// now under a row's id is either that row's content or another's.
+// compare tells duplicates, conflicts and erased rows apart, among rows of which some were not stored: what is
+// there now under a row's id is either that row's content or another's, and if there is nothing the row is
+// erased.
 func (w *write) compare(indexes []int) error {
 	for _, i := range indexes {
 		r := &w.rows[i]
 		var hash []byte
-		if err := w.selectHash.QueryRow(r.Tenant, r.ID[:]).Scan(&hash); err != nil {
+		err := w.selectHash.QueryRow(r.Tenant, r.ID[:]).Scan(&hash)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			w.erased++
+			w.note(i, sinkers.LedgerErased)
+		case err != nil:
 			return err
-		}
-		if string(hash) != string(r.Hash[:]) {
+		case string(hash) != string(r.Hash[:]):
 			w.conflicts = append(w.conflicts, i)
 		}
 	}
@@ -181,7 +255,7 @@ func (w *write) isolate(indexes []int, cause error) error {
 		if _, err := w.tx.Exec("SAVEPOINT one"); err != nil {
 			return err
 		}
-		_, err := affected(w.insertOne, w.args[k*sqlstore.Columns:(k+1)*sqlstore.Columns])
+		_, err := affected(w.one, w.args[k*sqlstore.Columns:(k+1)*sqlstore.Columns])
 		_, undo := w.tx.Exec("ROLLBACK TO one; RELEASE one")
 		switch {
 		case err != nil && isData(err):
@@ -202,7 +276,9 @@ func (w *write) result() sinkers.Result {
 	slices.Sort(w.conflicts)
 	return sinkers.Result{
 		Stored:     w.stored,
-		Duplicates: len(w.rows) - w.stored - len(w.conflicts),
+		Duplicates: len(w.rows) - w.stored - w.expired - w.erased - len(w.conflicts),
+		Expired:    w.expired,
+		Erased:     w.erased,
 		Conflicts:  w.conflicts,
 	}
 }

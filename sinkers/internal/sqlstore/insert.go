@@ -20,15 +20,44 @@ const eventColumns = "tenant_id, id, created_at, action, actor_type, actor_id, a
 	"old_values, new_values, metadata, outcome, ip, user_agent, request_id, traceparent, source, seq, recorded_at, truncated, extra"
 
 // Insert returns the statement that stores n rows, with Columns parameters each, and leaves alone those
-// whose tenant and id are there already.
+// whose tenant and id are there already. It is for rows that are known not to be expired or erased, which in
+// one transaction with it [SelectGuards] and [SelectBuried] tell.
 //
 // OR FAIL concerns every other constraint: it fails the statement without undoing its first rows, which
 // spares SQLite a journal for the statement (measured: 3.3 times fewer bytes written). The transaction
 // around it must be rolled back then.
 func Insert(n int) string {
+	return insert + values(n) + onConflict
+}
+
+// InsertGuarded is the statement that stores one row unless an erasure covers it. It takes a fifth more time, so it
+// is for tenants with tombstones alone.
+func InsertGuarded() string {
+	return insert + "SELECT * FROM (" + values(1) + ") AS v WHERE " +
+		NotErased("v.column1", "v.column3", "v.column5", "v.column6") + onConflict
+}
+
+const (
+	insert     = "INSERT OR FAIL INTO audit_events (" + eventColumns + ", hash) "
+	onConflict = " ON CONFLICT (tenant_id, id) DO NOTHING"
+)
+
+func values(n int) string {
 	row := "(?" + strings.Repeat(", ?", Columns-1) + ")"
-	return "INSERT OR FAIL INTO audit_events (" + eventColumns + ", hash) VALUES " +
-		row + strings.Repeat(", "+row, n-1) + " ON CONFLICT (tenant_id, id) DO NOTHING"
+	return "VALUES " + row + strings.Repeat(", "+row, n-1)
+}
+
+// NotErased is the condition on a row's columns, given as SQL, that no erasure covers it.
+func NotErased(tenant, created, actorType, actorID string) string {
+	return "NOT EXISTS (SELECT 1 FROM audit_tombstones AS t WHERE t.tenant_id = " + tenant +
+		" AND t.actor_id IN ('', coalesce(" + actorID + ", ''))" +
+		" AND t.actor_type IN ('', coalesce(" + actorType + ", '')) AND t.before > " + created + ")"
+}
+
+// NotExpired is the condition that a row is neither older than a retention's cut-off, in µs, nor than the
+// prunes'. Both are given as SQL, and so is the row's column.
+func NotExpired(created, cutoff string) string {
+	return created + " >= max(" + cutoff + ", (" + SelectPruned + "))"
 }
 
 // SelectHash is the statement that reads the content hash stored for a tenant and id.

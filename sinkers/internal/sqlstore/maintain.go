@@ -12,11 +12,15 @@ import (
 const PruneChunk = 1000
 
 // Prune returns the statement that deletes the oldest events from before a time, at most [PruneChunk] of
-// them: it is run until it deletes fewer.
+// them, and returns tenant, source and seq of each: it is run until it deletes fewer.
 func Prune(before time.Time) Statement {
 	s := olderThan(before)
-	s.SQL = fmt.Sprintf("DELETE FROM audit_events WHERE rowid IN (SELECT rowid%s ORDER BY id LIMIT %d)", s.SQL, PruneChunk)
+	s.SQL = deleteRows(s.SQL + " ORDER BY id")
 	return s
+}
+
+func deleteRows(from string) string {
+	return fmt.Sprintf("DELETE FROM audit_events WHERE rowid IN (SELECT rowid%s LIMIT %d) RETURNING tenant_id, source, seq", from, PruneChunk)
 }
 
 // CountPrune returns the statement that counts what [Prune] would delete.
@@ -25,6 +29,13 @@ func CountPrune(before time.Time) Statement {
 	s.SQL = "SELECT count(*)" + s.SQL
 	return s
 }
+
+// SelectPruned reads the cut-off of all prunes so far, in µs; KeepPruned makes ?1 that cut-off, if it is later.
+const (
+	SelectPruned = "SELECT coalesce(max(before), -9223372036854775808) FROM audit_pruned"
+	KeepPruned   = `INSERT INTO audit_pruned (id, before) VALUES (1, ?1)
+		ON CONFLICT (id) DO UPDATE SET before = max(before, excluded.before)`
+)
 
 func olderThan(before time.Time) Statement {
 	_, to := sinkers.Query{To: before}.TimeRange()

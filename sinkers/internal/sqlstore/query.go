@@ -136,7 +136,8 @@ func (s *selection) path() (index, names string) {
 		s.and("tenant_id", "=", s.q.Tenant)
 	}
 	switch {
-	case s.q.Action == "":
+	case s.q.HidesReserved():
+		s.where = append(s.where, "(e.action < '"+sinkers.ReservedPrefix+"' OR e.action >= '"+after(sinkers.ReservedPrefix)+"')")
 	case !isPrefix:
 		s.and("action", "=", s.q.Action)
 	case index == byAction:

@@ -7,7 +7,7 @@ type Migration struct {
 }
 
 // Latest is the schema version that this program knows.
-const Latest = 1
+const Latest = 2
 
 // The schema versions that a database has been through, the newest being its own. It also tells a
 // database of ours from another program's.
@@ -79,4 +79,31 @@ var Migrations = []Migration{{Version: 1, Statements: []string{
 		id   INTEGER PRIMARY KEY,
 		body BLOB NOT NULL
 	) STRICT`,
+}}, {Version: 2, Statements: []string{
+	`CREATE TABLE audit_tombstones (
+		tenant_id  TEXT    NOT NULL,
+		actor_id   TEXT    NOT NULL, -- '' is the whole tenant
+		actor_type TEXT    NOT NULL, -- '' is any
+		before     INTEGER NOT NULL, -- what happened earlier is refused, µs since 1970
+		reason     TEXT    NOT NULL,
+		erased_at  INTEGER NOT NULL, -- when it was asked for, µs since 1970
+		pending    INTEGER NOT NULL, -- 1 until all it covers is deleted
+		PRIMARY KEY (tenant_id, actor_id, actor_type)
+	) STRICT, WITHOUT ROWID`,
+	`CREATE INDEX ` + tombstonesPending + ` ON audit_tombstones (pending) WHERE pending = 1`,
+	`CREATE TABLE audit_pruned (
+		id     INTEGER PRIMARY KEY CHECK (id = 1),
+		before INTEGER NOT NULL -- what happened earlier was deleted and is refused, µs since 1970
+	) STRICT`,
+	`CREATE TABLE audit_ledger (
+		tenant_id TEXT    NOT NULL,
+		source    TEXT    NOT NULL,
+		reason    TEXT    NOT NULL, -- expired, erased, conflict, dead_letter
+		from_seq  INTEGER NOT NULL,
+		to_seq    INTEGER NOT NULL, -- included
+		at        INTEGER NOT NULL, -- of the last act in it, µs since 1970
+		PRIMARY KEY (tenant_id, source, reason, to_seq)
+	) STRICT, WITHOUT ROWID`,
 }}}
+
+const tombstonesPending = "audit_tombstones_pending"
