@@ -147,7 +147,10 @@ func ledgerOrder(e *env) {
 	rand.New(rand.NewPCG(5, 6)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 	e.append(l, shuffled...)
 	e.explains(l, sinkers.Scan{AllTenants: true}, want...)
-	for range l.ReadLedger(e.ctx, sinkers.Scan{AllTenants: true}) {
+	for _, err := range l.ReadLedger(e.ctx, sinkers.Scan{AllTenants: true}) {
+		if err != nil {
+			e.Fatalf("ReadLedger: %v", err)
+		}
 		break // a caller may stop
 	}
 }

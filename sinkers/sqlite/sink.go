@@ -77,7 +77,15 @@ func (s *Sink) beginWrite(ctx context.Context) (context.Context, func(), error) 
 	if s.cfg.ReadOnly {
 		return nil, nil, fmt.Errorf("sqlite: %s: %w", s.cfg.Path, ErrReadOnly)
 	}
-	return s.begin(ctx)
+	ctx, end, err := s.begin(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	done := s.takeTurn()
+	return ctx, func() {
+		done()
+		end()
+	}, nil
 }
 
 // beginStore is begin for the one method that stores events.

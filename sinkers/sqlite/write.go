@@ -28,6 +28,7 @@ func (s *Sink) Write(ctx context.Context, b sinkers.Batch) (sinkers.Result, erro
 	if len(b.Rows) == 0 {
 		return sinkers.Result{}, nil
 	}
+	s.giveWay(ctx)
 	// The statements below have no context of their own: each would cost a goroutine, and none lasts long.
 	// The transaction's does: when it ends, the transaction is rolled back.
 	tx, err := s.writer.BeginTx(ctx, nil)

@@ -49,8 +49,10 @@ func erased(e sinkers.Erasure) Statement {
 	if e.ActorID != "" {
 		index = byActor
 	}
-	s := Statement{" FROM audit_events INDEXED BY " + index + " WHERE tenant_id = ?1 AND id < ?2 AND created_at < ?3",
-		[]any{e.Tenant, high, to}}
+	s := Statement{
+		" FROM audit_events INDEXED BY " + index + " WHERE tenant_id = ?1 AND id < ?2 AND created_at < ?3",
+		[]any{e.Tenant, high, to},
+	}
 	for _, f := range [...]struct{ column, value string }{{"actor_id", e.ActorID}, {"actor_type", e.ActorType}} {
 		if f.value != "" {
 			s.Args = append(s.Args, f.value)
