@@ -4,22 +4,25 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
+	"slices"
 )
 
 // degrade gives up the file that is being written, and everything in it that was not synced: the ring and
 // the queue still have that.
 func (d *disk) degrade(reason error) {
 	l, now := d.l, d.l.clock()
+	d.salvage()
 	d.w.abandon()
 	d.backoff = min(max(2*d.backoff, l.cfg.RetryMin), l.cfg.RetryMax)
-	d.retryAt = now.Add(d.backoff)
+	d.failedAt = now
 	l.mu.Lock()
 	r := l.ring
 	r.drained, r.drainedSeq = r.tail, r.tailSeq
-	if s := d.w.seg; s != nil && l.cfg.Sync != SyncNone {
+	s := d.w.seg
+	if s != nil && l.cfg.Sync != SyncNone {
 		l.setEnd(s, max(min(s.end, d.w.synced), dataStart))
 	}
+	empty := s != nil && s.end == dataStart
 	changed := l.state.State != Degraded
 	if changed {
 		l.stats.DegradedTimes++
@@ -31,10 +34,45 @@ func (d *disk) degrade(reason error) {
 	state := l.state
 	l.tellReaders()
 	l.mu.Unlock()
+	if empty {
+		d.discard(s)
+	}
 	if changed {
 		l.cfg.Logger.Error("wal: degraded: events are in memory only until the disk takes them again", "dir", l.cfg.Dir, "reason", reason)
 		l.tellState(state)
 	}
+}
+
+// salvage syncs what was copied from a ring that failed, since the copy is all there is of it.
+func (d *disk) salvage() {
+	l := d.l
+	l.mu.Lock()
+	failed := d.ringFailed
+	l.mu.Unlock()
+	if failed == nil || d.w.flush() != nil || d.w.sync() != nil {
+		return
+	}
+	l.mu.Lock()
+	r := l.ring
+	r.tail, r.tailSeq = r.drained, r.drainedSeq
+	l.copied, l.durable = max(l.copied, r.tailSeq-1), max(l.durable, r.tailSeq-1)
+	l.mu.Unlock()
+}
+
+// discard deletes a segment that was given up with nothing in it: each try to write again makes one, and a
+// disk that goes on failing would be filled with them.
+func (d *disk) discard(s *segment) {
+	l := d.l
+	if err := l.cfg.FS.Remove(s.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return // it stands as an empty segment, and goes when it is released
+	}
+	l.mu.Lock()
+	if i := slices.Index(l.segs, s); i >= 0 {
+		l.segs = slices.Delete(slices.Clone(l.segs), i, i+1)
+		l.bytes -= s.end
+	}
+	l.mu.Unlock()
+	d.w.seg = nil
 }
 
 // recovered says that everything is on disk again.
@@ -56,9 +94,18 @@ func (l *Log) tellState(s StateChange) {
 	}
 }
 
+// trimFrames is how many frames of the ring are passed in one go, while Append has to wait.
+const trimFrames = 512
+
 // trim drops from ring and queue what was released while it could not be written. It is in no segment then, and
 // only the mark tells it from what is lost.
 func (d *disk) trim() {
+	for d.trimSome() {
+	}
+}
+
+// trimSome drops a part, and reports whether there is more.
+func (d *disk) trimSome() (more bool) {
 	l := d.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,99 +115,26 @@ func (d *disk) trim() {
 	}
 	if r.tailSeq <= l.released && d.ringFailed == nil {
 		off, seq := r.tail, r.tailSeq
-		_ = guarded(func() error {
-			for seq <= l.released && off < r.head {
+		_ = d.ringFails(guarded(func() error {
+			for n := 0; seq <= l.released && off < r.head; n++ {
+				if more = n == trimFrames; more {
+					break
+				}
 				_, after, ok := r.next(off, r.head, l.cfg.MaxRecord)
 				if !ok {
-					break
+					return &ringError{fmt.Sprintf("its bytes are not what was put there, at %d", off)}
 				}
 				off = after
 				seq++
 			}
-			return r.setTail(off, seq)
-		})
+			return nil
+		}))
+		_ = d.setTail(off, seq)
 		r.drained, r.drainedSeq = r.tail, r.tailSeq
 		l.copied = max(l.copied, seq-1)
 	}
 	l.queue.release(l.released)
-}
-
-// remakeRing replaces a ring whose mapping failed. What it held and was not yet copied is lost, and said so.
-func (d *disk) remakeRing() error {
-	l := d.l
-	l.mu.Lock()
-	failed, old := d.ringFailed, l.ring
-	l.mu.Unlock()
-	if failed == nil {
-		return nil
-	}
-	if !d.ringLost {
-		if err := d.saveRing(old); err != nil {
-			return err
-		}
-		d.ringLost = true
-	}
-	name := filepath.Join(l.cfg.Dir, ringName)
-	if err := l.cfg.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	m, err := l.cfg.FS.Map(name, ringPage+l.cfg.RingSize)
-	if err != nil {
-		return err
-	}
-	r, err := newRing(m, d.w.id, newGeneration(), 0)
-	if err != nil {
-		return errors.Join(err, m.Close())
-	}
-	l.mu.Lock()
-	next := l.next
-	if !l.queue.empty() {
-		next = l.queue.chunks[0].first
-	}
-	r.restart(next) // all that came since the failure is in the queue
-	l.ring, l.queued = r, true
-	l.copied = max(l.copied, next-1)
-	d.ringFailed, d.ringLost = nil, false
-	l.mu.Unlock()
-	return old.m.Close()
-}
-
-// saveRing writes what can still be read of a failed ring to a segment, and counts the rest as lost. An error is
-// the disk's: it is tried again.
-func (d *disk) saveRing(r *ring) error {
-	l := d.l
-	l.mu.Lock()
-	off, seq, head, end := r.tail, r.tailSeq, r.head, r.headSeq
-	l.mu.Unlock()
-	var failed error
-	_ = guarded(func() error { // a fault is the end of what can be read
-		for seq < end && failed == nil {
-			f, after, ok := r.next(off, head, l.cfg.MaxRecord)
-			if !ok {
-				break
-			}
-			if failed = d.w.add(f.seq, f.typ, f.payload); failed == nil {
-				off, seq = after, f.seq+1
-			}
-		}
-		return nil
-	})
-	if failed == nil {
-		failed = d.w.flush()
-	}
-	if failed == nil {
-		failed = d.w.sync()
-	}
-	if failed != nil {
-		return failed
-	}
-	l.mu.Lock()
-	r.tail, r.drained, r.tailSeq, r.drainedSeq = head, head, end, end
-	l.mu.Unlock()
-	if seq < end {
-		l.noteLoss(Loss{From: seq, To: end - 1, Name: filepath.Join(l.cfg.Dir, ringName), Reason: "the ring's mapping failed"})
-	}
-	return nil
+	return more
 }
 
 // explainTrimmed makes the mark say that what was trimmed was released, before anything behind it is written.
@@ -170,9 +144,9 @@ func (d *disk) explainTrimmed() error {
 	}
 	l := d.l
 	l.mu.Lock()
-	released, durable := l.released, l.durable
+	released, durable, kept := l.released, l.durable, l.kept()
 	l.mu.Unlock()
-	if err := d.mark.write(released, durable); err != nil {
+	if err := d.mark.write(released, durable, kept); err != nil {
 		return err
 	}
 	if err := d.mark.f.Sync(); err != nil {

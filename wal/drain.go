@@ -30,14 +30,15 @@ type disk struct {
 
 	syncedAt   time.Time
 	freeAt     time.Time
-	retryAt    time.Time
-	backoff    time.Duration
-	ringFailed error // guarded by Log.mu: why the mapping can't be used any more
-	ringLost   bool  // what the failed ring still held was looked at
-	trimmed    bool  // records were released that are in no segment, and the mark on disk doesn't say so
+	failedAt   time.Time     // of the last try to write again
+	backoff    time.Duration // until the next
+	ringFailed error         // guarded by Log.mu: why the mapping can't be used any more
+	ringLost   bool          // what the failed ring still held was looked at
+	trimmed    bool          // records were released that are in no segment, and the mark on disk doesn't say so
 	markAt     time.Time
-	removeAt   time.Time
-	spareAt    time.Time
+	markStale  bool      // the mark's last sync failed: what was written before it proves nothing
+	removeAt   time.Time // of the last deletion that failed
+	spareAt    time.Time // of the last allocation that failed
 	closeError error
 }
 
@@ -68,6 +69,13 @@ func (d *disk) run() {
 	}
 }
 
+// passed reports whether d has passed since then. A clock that jumped back has done away with what it was set to
+// measure: then it has passed.
+func passed(now, since time.Time, d time.Duration) bool {
+	e := now.Sub(since)
+	return e >= d || e < 0
+}
+
 // cycle moves forward what there is, and reports whether there was anything.
 func (d *disk) cycle() bool {
 	l, now := d.l, d.l.clock()
@@ -82,7 +90,7 @@ func (d *disk) cycle() bool {
 	}
 	if degraded {
 		d.trim()
-		if now.Before(d.retryAt) {
+		if !passed(now, d.failedAt, d.backoff) {
 			return true
 		}
 	}
@@ -104,11 +112,11 @@ func (d *disk) cycle() bool {
 // allocateAhead makes the next segment's file when half of this one is used. Where that fails there is still
 // this one's room, so it is only tried again.
 func (d *disk) allocateAhead(now time.Time) {
-	if d.w.f == nil || d.w.spare || d.w.off < d.w.size/2 || now.Before(d.spareAt) {
+	if d.w.f == nil || d.w.spare || d.w.off < d.w.size/2 || !passed(now, d.spareAt, freeEvery) {
 		return
 	}
 	if err := d.w.allocateSpare(); err != nil {
-		d.spareAt = now.Add(freeEvery)
+		d.spareAt = now
 		d.l.cfg.Logger.Warn("wal: the next segment can't be allocated", "dir", d.l.cfg.Dir, "error", err)
 	}
 }
@@ -125,20 +133,16 @@ func (d *disk) forward(force bool, now time.Time) error {
 		return err
 	}
 	l := d.l
-	l.mu.Lock()
-	queued := l.queued
-	l.mu.Unlock()
-	if queued {
-		force = true
-	}
-	due := force
+	due := force || d.queued()
 	switch l.cfg.Sync {
 	case SyncInterval:
-		due = due || now.Sub(d.syncedAt) >= l.cfg.SyncEvery
+		due = due || passed(now, d.syncedAt, l.cfg.SyncEvery)
 	case SyncCommit:
 		due = true
 	case SyncNone:
-		d.trust()
+		if err := d.trust(); err != nil {
+			return err
+		}
 	}
 	if !due {
 		return nil
@@ -184,7 +188,7 @@ func (d *disk) drainRing() error {
 	if err != nil {
 		if bad := (*ringError)(nil); errors.As(err, &bad) {
 			l.mu.Lock()
-			d.ringFailed, l.queued = bad, true
+			err = d.ringFails(bad)
 			l.mu.Unlock()
 		}
 		return err
@@ -209,11 +213,11 @@ func (d *disk) drainQueue() (more bool, err error) {
 		return true, d.drainRing() // a record was put before the queue began
 	}
 	if l.queue.empty() {
-		l.queued = false
 		l.ring.restart(l.next)
-		_ = l.ring.setTail(l.ring.head, l.next)
+		err := d.setTail(l.ring.head, l.next)
+		l.queued = err != nil
 		l.mu.Unlock()
-		return false, nil
+		return false, err
 	}
 	if l.released > l.copied { // read from memory and released: it will be in no segment
 		d.trimmed = true
@@ -224,9 +228,9 @@ func (d *disk) drainQueue() (more bool, err error) {
 		l.mu.Unlock()
 		return true, nil
 	}
-	if l.backToRing(p) {
+	if back, err := d.backToRing(p); back || err != nil {
 		l.mu.Unlock()
-		return false, nil
+		return false, err
 	}
 	// What the chunk holds now stays as it is, and only this goroutine drops chunks, so its records may be
 	// read after the unlock, from a copy of what says where they are.
@@ -259,11 +263,12 @@ func (d *disk) drainQueue() (more bool, err error) {
 }
 
 // backToRing moves what is left of the queue, from p on, to the ring, which is empty, and uses the ring again. It
-// reports false, with nothing moved, where that is too much.
-func (l *Log) backToRing(p queuePos) bool {
+// reports false, with nothing moved, where that is too much. Its error is that the ring failed.
+func (d *disk) backToRing(p queuePos) (bool, error) {
+	l := d.l
 	last := l.queue.lastSeq()
 	if last-p.seq >= backRecords {
-		return false
+		return false, nil
 	}
 	var bytes uint64
 	for q := p; ; {
@@ -275,17 +280,17 @@ func (l *Log) backToRing(p queuePos) bool {
 		q, _ = l.queue.find(q.seq+1, q)
 	}
 	if bytes > min(backBytes, l.ring.size/4) {
-		return false
+		return false, nil
 	}
 	l.ring.restart(p.seq)
-	if l.ring.setTail(l.ring.head, p.seq) != nil {
-		return false
+	if err := d.setTail(l.ring.head, p.seq); err != nil {
+		return false, err
 	}
 	for q := p; ; {
 		typ, payload := q.at()
 		if ok, err := l.ring.put(q.seq, typ, payload); !ok || err != nil {
-			l.ring.restart(p.seq) // the mapping failed; who uses it next will see
-			return false
+			l.ring.restart(p.seq)
+			return false, d.ringFails(err)
 		}
 		if q.seq == last {
 			break
@@ -294,7 +299,20 @@ func (l *Log) backToRing(p queuePos) bool {
 	}
 	l.queue.release(last)
 	l.queued = false
-	return true
+	return true, nil
+}
+
+// setTail moves the ring's tail. An error is noted as the ring's failure. The caller holds Log.mu.
+func (d *disk) setTail(off, seq uint64) error {
+	return d.ringFails(d.l.ring.setTail(off, seq, d.l.released))
+}
+
+// ringFails notes that the mapping can't be used any more, if err says so. The caller holds Log.mu.
+func (d *disk) ringFails(err error) error {
+	if err != nil && d.ringFailed == nil {
+		d.ringFailed, d.l.queued = err, true
+	}
+	return err
 }
 
 // sync syncs what was written, moves the ring's tail and the mark, and answers those who wait.
@@ -307,48 +325,56 @@ func (d *disk) sync(now time.Time) error {
 		return err
 	}
 	d.syncedAt = now
-	d.trust()
+	err := d.trust()
 	l := d.l
 	l.mu.Lock()
 	l.durable = max(l.durable, l.ring.drainedSeq-1)
 	l.answer()
 	l.mu.Unlock()
-	return nil
+	return err
 }
 
 // trust takes what was copied to the segments for safe there: its room in the ring is free.
-func (d *disk) trust() {
+func (d *disk) trust() error {
 	l := d.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r := l.ring; r.tail != r.drained {
-		_ = r.setTail(r.drained, r.drainedSeq)
-		l.copied = max(l.copied, r.drainedSeq-1)
+	r := l.ring
+	if r.tail == r.drained {
+		return nil
 	}
+	l.copied = max(l.copied, r.drainedSeq-1)
+	return d.setTail(r.drained, r.drainedSeq)
 }
 
 // finish is the drain's end: everything to the disk, once, whatever the backoff says.
 func (d *disk) finish() {
 	l, now := d.l, d.l.clock()
 	err := d.forward(true, now)
+	for err == nil && d.queued() {
+		err = d.forward(true, now)
+	}
 	if err == nil {
 		err = d.w.finish()
 	}
 	if err != nil {
+		d.salvage()
 		d.w.abandon()
 	}
 	l.mu.Lock()
 	l.fail(ErrClosed)
-	released, synced := l.released, l.durable
 	if !l.queue.empty() {
-		first := max(max(released, l.copied)+1, l.queue.chunks[0].first)
+		first := max(max(l.released, l.copied)+1, l.queue.chunks[0].first)
 		l.stats.OverflowLost = l.queue.lastSeq() + 1 - min(first, l.queue.lastSeq()+1)
 	}
 	unsaved := l.stats.OverflowLost
 	l.state = StateChange{State: Closed, Since: now}
 	l.mu.Unlock()
 	d.release(now)
-	err = errors.Join(err, d.mark.write(released, synced), d.mark.f.Sync(), d.mark.f.Close(), l.ring.m.Close())
+	l.mu.Lock()
+	released, synced, kept := l.released, l.durable, l.kept()
+	l.mu.Unlock()
+	err = errors.Join(err, d.mark.write(released, synced, kept), d.mark.f.Sync(), d.mark.f.Close(), l.ring.m.Close())
 	if d.w.spare {
 		err = errors.Join(err, l.cfg.FS.Remove(filepath.Join(l.cfg.Dir, spareName)))
 	}
@@ -358,4 +384,11 @@ func (d *disk) finish() {
 	if err = errors.Join(err, l.lock.Close()); err != nil {
 		d.closeError = fmt.Errorf("wal: closing %s: %w", l.cfg.Dir, err)
 	}
+}
+
+// queued reports whether records go to the queue.
+func (d *disk) queued() bool {
+	d.l.mu.Lock()
+	defer d.l.mu.Unlock()
+	return d.l.queued
 }

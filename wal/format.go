@@ -108,8 +108,11 @@ func frameLength(b []byte) int {
 // crc is CRC-32C over the 64 bytes with crc itself zero. What a to d are:
 //
 //	segment  number, first sequence, generation, 0; stands twice, at 0 and 64, against a bad byte
-//	mark     counter, released, synced, 0; two slots, at 0 and 4096, written in turn
-//	ring     size, 0, generation, 0; the tail's offset stands alone at 128
+//	mark     counter, released, synced, kept; two slots, at 0 and 4096, written in turn
+//	ring     size, 0, generation, 0; stands twice, at 0 and 2048, each with the tail 128 behind it
+//
+// The 64 bytes, and what magic, ver and crc mean, are the same in every version: so that a program can say of a
+// log of another version what it is.
 const headerSize = 64
 
 // Version is the version of the format.
@@ -121,8 +124,8 @@ const (
 	magicRing    = "FTRLRNG\n"
 )
 
-// ErrVersion is the error of opening a log of a newer format than this program knows.
-var ErrVersion = errors.New("wal: the log is of a newer format; run the newer program, or ship its records with that first")
+// ErrVersion is the error of opening a log of a format that this program doesn't know. Nothing was changed.
+var ErrVersion = errors.New("wal: the log is of another format; run the program that wrote it, or ship its records with that first")
 
 var errHeader = errors.New("wal: not a valid header")
 
@@ -154,7 +157,7 @@ func parseHeader(b []byte, magic string) (h header, err error) {
 	if crc32.Checksum(c[:], castagnoli) != binary.LittleEndian.Uint32(b[12:]) {
 		return h, errHeader
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v > Version {
+	if v := binary.LittleEndian.Uint32(b[8:]); v != Version {
 		return h, fmt.Errorf("%w (its version is %d, this program's %d)", ErrVersion, v, Version)
 	}
 	copy(h.id[:], b[16:])
@@ -164,20 +167,26 @@ func parseHeader(b []byte, magic string) (h header, err error) {
 	return h, nil
 }
 
-// resync returns the offset of the first whole and true frame at or after off, and whether there is one.
-func resync(b []byte, off int, salt uint32, maxRecord int) (int, bool) {
+// resync returns the offset of the first whole and true frame at or after off that is plausible, and whether there
+// is one. Plausible, if not nil, is asked before the checksum: it tells from a frame's place, sequence and synced
+// offset whether it could be one, so that bytes made up to look like long frames don't cost a checksum each.
+func resync(b []byte, off int, salt uint32, maxRecord int, plausible func(at int, seq, synced uint64) bool) (int, bool) {
 	for off+frameHeader <= len(b) {
 		// Zeros, the usual thing to find here, are passed over eight at a time: all but the last byte
 		// of them can't begin a frame.
-		if w := binary.LittleEndian.Uint64(b[off:]); w == 0 {
+		w := binary.LittleEndian.Uint64(b[off:])
+		if w == 0 {
 			off += 5
 			continue
 		} else if skip := bits.TrailingZeros64(w) / 8; skip > 3 {
 			off += skip - 3
 			continue
 		}
-		if _, ok := readFrame(b[off:], salt, maxRecord); ok {
-			return off, true
+		if n := int(uint32(w)); n >= frameFixed && n <= frameFixed+maxRecord && off+n+8 <= len(b) &&
+			(plausible == nil || plausible(off, binary.LittleEndian.Uint64(b[off+8:]), binary.LittleEndian.Uint64(b[off+17:]))) {
+			if _, ok := readFrame(b[off:], salt, maxRecord); ok {
+				return off, true
+			}
 		}
 		off++
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 )
@@ -38,12 +39,18 @@ type SegmentReport struct {
 type RingReport struct {
 	Bytes       int64
 	First, Last uint64 // sequences; 0 where it holds nothing
+	Records     int
+	Problem     string // "" for none
 }
 
 // Inspect looks at the log in cfg.Dir without changing anything, and without its lock: for people, whether a
 // process has it open or not. Of cfg only Dir, MaxRecord and FS matter. Each record above the mark is given to
-// visit, if that isn't nil, once and in order; its payload is valid until visit returns.
+// visit, if that isn't nil, once and in order; its payload is valid until visit returns. It holds the ring and two
+// segments in memory.
 func Inspect(cfg Config, visit func(Record)) (r Report, err error) {
+	if cfg.FS == nil {
+		cfg.FS = readOnlyFS{OSFS()}
+	}
 	cfg = cfg.withDefaults(true)
 	r.Dir = cfg.Dir
 	names, err := cfg.FS.ReadDir(cfg.Dir)
@@ -58,23 +65,57 @@ func Inspect(cfg Config, visit func(Record)) (r Report, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.HasMark, r.Released, r.Synced = found, m.released, m.synced
-	v := &inspection{report: &r, visit: visit, next: m.released + 1, id: m.id, maxRecord: cfg.MaxRecord}
-	if err := v.segments(cfg, names); err != nil {
+	// The ring first: what it passes on meanwhile is in the segments when they are read.
+	ring, err := loadRing(cfg.FS, cfg.Dir, m.id, cfg.MaxRecord)
+	switch {
+	case errors.Is(err, ErrVersion) || errors.Is(err, errForeignRing):
+		r.Ring.Problem = err.Error()
+	case err != nil:
+		return r, err
+	default:
+		r.Ring.Problem = ring.damage
+	}
+	released := max(m.released, ring.released)
+	r.HasMark, r.Released, r.Synced = found, released, m.synced
+	v := &inspection{report: &r, visit: visit, next: released + 1, id: m.id, maxRecord: cfg.MaxRecord}
+	if !found {
+		v.id = ring.id
+	}
+	if err := v.segments(cfg); err != nil {
 		return r, err
 	}
-	if err := v.ring(cfg); err != nil {
-		return r, err
-	}
+	v.ring(ring, filepath.Join(cfg.Dir, ringName))
 	if r.Damaged, err = cfg.FS.ReadDir(filepath.Join(cfg.Dir, damagedDir)); errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	slices.Sort(r.Damaged)
-	if r.Synced >= v.next {
-		v.missing(r.Synced, "", "the mark says they were on the disk")
-	}
-	return r, err
+	v.missing(m.synced, "", "the mark says they were on the disk")
+	v.missing(m.kept, "", "they were not on the disk yet")
+	return r, errors.Join(err, v.releasedMeanwhile(cfg))
 }
+
+// releasedMeanwhile drops from what is missing what a process that has the log open released, and deleted, while it
+// was looked at.
+func (v *inspection) releasedMeanwhile(cfg Config) error {
+	if !v.report.InUse || len(v.report.Missing) == 0 {
+		return nil
+	}
+	m, _, err := readMark(cfg.FS, filepath.Join(cfg.Dir, markName))
+	var rest []Loss
+	for _, loss := range v.report.Missing {
+		if loss.From = max(loss.From, m.released+1); loss.From <= loss.To {
+			rest = append(rest, loss)
+		}
+	}
+	v.report.Missing = rest
+	return err
+}
+
+// readOnlyFS opens files for reading alone, so that a copy of a log on a medium that can't be written to can be
+// looked at.
+type readOnlyFS struct{ FS }
+
+func (readOnlyFS) Open(name string) (File, error) { return openFile(name, os.O_RDONLY) }
 
 func inUse(cfg Config) bool {
 	lock, err := cfg.FS.Lock(filepath.Join(cfg.Dir, lockName))
@@ -93,7 +134,11 @@ type inspection struct {
 	maxRecord int
 }
 
-func (v *inspection) segments(cfg Config, names []string) error {
+func (v *inspection) segments(cfg Config) error {
+	names, err := cfg.FS.ReadDir(cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("wal: listing %s: %w", cfg.Dir, err)
+	}
 	var numbers []uint64
 	for _, name := range names {
 		if n, ok := parseSegmentName(name); ok {
@@ -188,27 +233,26 @@ func (v *inspection) record(f frame, name string) {
 	}
 }
 
+// missing notes that what should come next, up to to, is missing.
 func (v *inspection) missing(to uint64, name, reason string) {
-	v.report.Missing = append(v.report.Missing, Loss{From: v.next, To: to, Name: name, Reason: reason})
-	v.next = to + 1
+	if v.next <= to {
+		v.report.Missing = append(v.report.Missing, Loss{From: v.next, To: to, Name: name, Reason: reason})
+		v.next = to + 1
+	}
 }
 
-func (v *inspection) ring(cfg Config) error {
-	l := &Log{cfg: cfg}
-	frames, err := l.ringFrames(v.id)
-	if err != nil {
-		return err
+func (v *inspection) ring(s ringScan, name string) {
+	if s.tailSeq > 0 {
+		v.missing(s.tailSeq-1, "", "the ring says they were on the disk")
 	}
-	for i, f := range frames {
+	r := &v.report.Ring
+	for i, f := range s.frames {
 		if i == 0 {
-			v.report.Ring.First = f.seq
-			if f.seq > max(v.next, v.report.Synced+1) {
-				v.next = f.seq // what is missing before it was released: see recoverTail
-			}
+			r.First = f.seq
 		}
-		v.report.Ring.Last = f.seq
-		v.report.Ring.Bytes += int64(f.size())
-		v.record(f, filepath.Join(cfg.Dir, ringName))
+		r.Last = f.seq
+		r.Records++
+		r.Bytes += int64(f.size())
+		v.record(f, name)
 	}
-	return nil
 }

@@ -92,7 +92,7 @@ type Log struct {
 	full     bool  // under MinFree
 	bytes    int64 // in files
 	stats    Stats
-	gaps     []Loss        // losses told already
+	gaps     lost          // losses told already
 	waiting  []syncWaiter  // Sync's callers
 	news     chan struct{} // closed when there is more to read
 	closed   bool
@@ -324,26 +324,5 @@ func (l *Log) Close(ctx context.Context) error {
 		return l.disk.closeError
 	default:
 		return fmt.Errorf("wal: closing %s: %w", l.cfg.Dir, ctx.Err())
-	}
-}
-
-// noteLoss counts the part of a loss that was not told before, and tells it.
-func (l *Log) noteLoss(loss Loss) {
-	l.mu.Lock()
-	for _, g := range l.gaps {
-		if g.From <= loss.From && loss.From <= g.To {
-			loss.From = g.To + 1
-		}
-	}
-	if loss.From > loss.To {
-		l.mu.Unlock()
-		return
-	}
-	l.gaps = append(l.gaps, loss)
-	l.stats.Lost += loss.Records()
-	l.mu.Unlock()
-	l.cfg.Logger.Error("wal: records lost", "from", loss.From, "to", loss.To, "file", loss.Name, "reason", loss.Reason)
-	if l.cfg.OnLoss != nil {
-		l.cfg.OnLoss(loss)
 	}
 }

@@ -15,6 +15,7 @@ type mark struct {
 	counter  uint64
 	released uint64 // every record at or below it is done with
 	synced   uint64 // every record at or below it has been on the disk
+	kept     uint64 // every record at or below it was in the ring or a segment
 }
 
 const (
@@ -42,7 +43,7 @@ func readMark(fsys FS, name string) (m mark, found bool, err error) {
 			return mark{}, false, fmt.Errorf("%s: %w", name, err)
 		}
 		if err == nil && (!found || h.a > m.counter) {
-			m = mark{id: h.id, counter: h.a, released: h.b, synced: h.c}
+			m = mark{id: h.id, counter: h.a, released: h.b, synced: h.c, kept: h.d}
 			found = true
 		}
 	}
@@ -58,12 +59,13 @@ func (m *mark) open(fsys FS, name string) (err error) {
 	return err
 }
 
-// write writes the next slot.
-func (m *mark) write(released, synced uint64) error {
-	h := header{id: m.id, a: m.counter + 1, b: released, c: synced}
+// write writes the next slot. The mark never goes back.
+func (m *mark) write(released, synced, kept uint64) error {
+	released, synced, kept = max(released, m.released), max(synced, m.synced), max(kept, m.kept)
+	h := header{id: m.id, a: m.counter + 1, b: released, c: synced, d: kept}
 	if _, err := m.f.WriteAt(h.append(nil, magicMark), int64(h.a%2)*markSlot); err != nil {
 		return err
 	}
-	m.counter, m.released, m.synced = h.a, released, synced
+	m.counter, m.released, m.synced, m.kept = h.a, released, synced, kept
 	return nil
 }

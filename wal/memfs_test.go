@@ -14,11 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memFS is a file system in memory that can fail any call and can crash: crash returns what a disk
-// would hold after a power cut (only what was synced for certain, the rest at random), kill what it holds
-// after a kill -9 (everything).
+// memFS is a file system in memory that can fail any call, can hang, can crash, and records its calls: crash
+// returns what a disk would hold after a power cut (only what was synced for certain, the rest at random), kill
+// what it holds after a kill -9 (everything).
 type memFS struct {
 	mu      sync.Mutex
+	hung    map[string]chan struct{} // calls that don't return until it is closed, by operation; "" is any
+	record  func(op, name string)    // is told of each call that went well
+	windows bool                     // an open file can't be renamed or removed
+	opened  map[string]int
 	files   map[string]*memData // the entries now
 	durable map[string]*memData // the entries a power cut leaves
 	locked  map[string]bool
@@ -36,7 +40,10 @@ type memData struct {
 const memBlock = 512
 
 func newMemFS() *memFS {
-	return &memFS{files: map[string]*memData{}, durable: map[string]*memData{}, locked: map[string]bool{}, free: 1 << 40}
+	return &memFS{
+		files: map[string]*memData{}, durable: map[string]*memData{}, locked: map[string]bool{}, free: 1 << 40,
+		hung: map[string]chan struct{}{}, opened: map[string]int{},
+	}
 }
 
 func (m *memFS) call(op, name string) error {
@@ -50,12 +57,43 @@ func (m *memFS) call(op, name string) error {
 
 // do runs a call under the lock.
 func (m *memFS) do(op, name string, f func() error) error {
+	m.wait(op)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.call(op, name); err != nil {
 		return err
 	}
-	return f()
+	err := f()
+	if err == nil && m.record != nil {
+		m.record(op, filepath.Base(name))
+	}
+	return err
+}
+
+// wait returns when the operation doesn't hang any more.
+func (m *memFS) wait(op string) {
+	m.mu.Lock()
+	one, all := m.hung[op], m.hung[""]
+	m.mu.Unlock()
+	for _, c := range []chan struct{}{one, all} {
+		if c != nil {
+			<-c
+		}
+	}
+}
+
+// hang makes calls of the operation, or all with "", not return until the function it returns is called.
+func (m *memFS) hang(op string) (release func()) {
+	c := make(chan struct{})
+	m.mu.Lock()
+	m.hung[op] = c
+	m.mu.Unlock()
+	return sync.OnceFunc(func() {
+		m.mu.Lock()
+		delete(m.hung, op)
+		m.mu.Unlock()
+		close(c)
+	})
 }
 
 func (m *memFS) setFault(f func(op, name string) error) {
@@ -150,6 +188,7 @@ func (m *memFS) Create(name string) (f File, err error) {
 		d := &memData{dirty: map[int64]bool{}}
 		m.files[name] = d
 		f = &memFile{m, name, d, false}
+		m.opened[name]++
 		return nil
 	})
 }
@@ -161,6 +200,7 @@ func (m *memFS) Open(name string) (f File, err error) {
 			return &os.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 		}
 		f = &memFile{m, name, d, false}
+		m.opened[name]++
 		return nil
 	})
 }
@@ -170,6 +210,9 @@ func (m *memFS) Rename(from, to string) error {
 		d, ok := m.files[from]
 		if !ok {
 			return fs.ErrNotExist
+		}
+		if m.windows && m.opened[from]+m.opened[to] > 0 {
+			return errInUse
 		}
 		delete(m.files, from)
 		m.files[to] = d
@@ -181,6 +224,9 @@ func (m *memFS) Remove(name string) error {
 	return m.do("remove", name, func() error {
 		if _, ok := m.files[name]; !ok {
 			return fs.ErrNotExist
+		}
+		if m.windows && m.opened[name] > 0 {
+			return errInUse
 		}
 		delete(m.files, name)
 		return nil
@@ -224,9 +270,10 @@ func (m *memFS) Lock(name string) (c io.Closer, err error) {
 // memMapping's bytes are the file's: stores to it survive kill, and crash at random. They are outside Go's memory, as
 // a file's mapping is, and as there they may be looked at in the middle of a store.
 type memMapping struct {
-	b []byte
-	m *memFS
-	d *memData
+	b    []byte
+	m    *memFS
+	d    *memData
+	name string
 }
 
 func (m *memMapping) Bytes() []byte          { return m.b }
@@ -241,6 +288,7 @@ func (m *memMapping) Close() error {
 	defer m.m.mu.Unlock()
 	m.d.b = slices.Clone(m.b)
 	m.d = nil
+	m.m.opened[m.name]--
 	return unix.Munmap(m.b)
 }
 
@@ -260,7 +308,8 @@ func (m *memFS) Map(name string, size int) (p Mapping, err error) {
 		for off := int64(0); off < int64(size); off += memBlock {
 			d.dirty[off] = true
 		}
-		p = &memMapping{b, m, d}
+		p = &memMapping{b, m, d, name}
+		m.opened[name]++
 		return nil
 	})
 }
@@ -292,6 +341,8 @@ func (f *memFile) ReadAt(b []byte, off int64) (n int, err error) {
 		return nil
 	})
 }
+
+var errInUse = errors.New("the file is in use by a process")
 
 var errShort = errors.New("short write")
 
@@ -351,6 +402,7 @@ func (f *memFile) Close() error {
 			return os.ErrClosed
 		}
 		f.closed = true
+		f.m.opened[f.name]--
 		return nil
 	})
 }

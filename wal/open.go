@@ -60,8 +60,10 @@ func (l *Log) recover() (err error) {
 		return err
 	}
 	if !found {
-		if m.id = newLogID(); len(ids) > 0 {
-			m.id = ids[0]
+		if m.id, err = l.foundID(ids); err != nil {
+			return err
+		}
+		if len(segs) > 0 {
 			m.released = segs[0].first - 1
 		}
 	}
@@ -88,13 +90,41 @@ func (l *Log) recover() (err error) {
 			err = errors.Join(err, l.disk.mark.f.Close())
 		}
 	}()
-	if err := l.recoverTail(); err != nil {
+	losses, err := l.recoverTail()
+	if err != nil {
 		return err
 	}
-	if err := l.disk.mark.write(l.released, l.durable); err != nil {
+	if err := l.disk.mark.write(l.released, l.durable, l.durable); err != nil {
 		return fmt.Errorf("wal: writing the mark: %w", err)
 	}
-	return l.makeRing()
+	if err := l.makeRing(); err != nil {
+		return err
+	}
+	for _, loss := range losses { // last: an Open that fails is tried again, and would tell them again
+		l.noteLoss(loss)
+	}
+	return nil
+}
+
+// foundID returns the id of a log that has no mark: its segments', its ring's, or a new one.
+func (l *Log) foundID(ids []logID) (logID, error) {
+	if len(ids) > 0 {
+		return ids[0], nil
+	}
+	b, err := readFile(l.cfg.FS, filepath.Join(l.cfg.Dir, ringName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return logID{}, err
+	}
+	page := make([]byte, ringPage)
+	copy(page, b)
+	r, _, err := openRing(page)
+	switch {
+	case err != nil:
+		return logID{}, fmt.Errorf("wal: %s: %w", filepath.Join(l.cfg.Dir, ringName), err)
+	case r != nil:
+		return r.id, nil
+	}
+	return newLogID(), nil
 }
 
 func newLogID() (id logID) {
@@ -177,85 +207,13 @@ func (l *Log) badSegment(f File, name string, size int64) error {
 	if l.cfg.Strict {
 		return fmt.Errorf("wal: %s: its header is damaged", name)
 	}
-	aside, err := setAside(l.cfg.FS, l.cfg.Dir, name)
+	aside, err := setAside(l.cfg.FS, l.cfg.Dir, name, filepath.Base(name))
 	if err != nil {
 		return fmt.Errorf("wal: setting aside %s: %w", name, err)
 	}
 	l.stats.Damaged++
 	l.cfg.Logger.Error("wal: a segment's header is damaged; it was set aside", "file", name, "copy", aside)
 	return l.cfg.FS.Remove(name)
-}
-
-// recoverTail finds the end of the log in the last segment and in the ring, and copies to a new segment what
-// only the ring has.
-func (l *Log) recoverTail() error {
-	d := l.disk
-	var t tail
-	if n := len(l.segs); n > 0 {
-		var err error
-		if t, err = l.scanTail(l.segs[n-1]); err != nil {
-			return err
-		}
-		if l.cfg.Strict && t.damaged {
-			return fmt.Errorf("wal: %s is damaged", l.segs[n-1].name)
-		}
-	}
-	frames, err := l.ringFrames(d.mark.id)
-	if err != nil {
-		return err
-	}
-	if n := len(frames); n > 0 && frames[n-1].seq < t.last {
-		frames = nil // an earlier state of the ring, which a power cut brought back
-	}
-	// The ring's tail passes only what is on the disk or released. So what is missing before its first record was
-	// released while it could not be written, and the mark that says so could not be written either. With
-	// SyncNone the tail doesn't wait for the disk, and tells nothing.
-	if known := max(l.released, t.last, d.mark.synced); len(frames) > 0 && frames[0].seq > known+1 && l.cfg.Sync != SyncNone {
-		l.released = frames[0].seq - 1
-	}
-	last := max(l.released, t.last, d.mark.synced)
-	found := max(l.released, t.last)
-	if n := len(frames); n > 0 {
-		// All of them: those that a segment has too are not known to be on the disk, and may fill a hole there.
-		for _, f := range frames {
-			if f.seq > l.released {
-				if err := d.w.add(f.seq, f.typ, f.payload); err != nil {
-					return err
-				}
-			}
-		}
-		if err := errors.Join(d.w.flush(), d.w.sync()); err != nil {
-			return fmt.Errorf("wal: copying the ring: %w", err)
-		}
-		last, found = max(last, frames[n-1].seq), max(found, frames[n-1].seq)
-	}
-	if last > found {
-		l.noteLoss(Loss{From: found + 1, To: last, Reason: "the mark says they were on the disk"})
-	}
-	l.next, l.copied, l.durable = last+1, last, last
-	l.stats.Recovered = last - l.released
-	return nil
-}
-
-// tail is what a scan of the last segment found.
-type tail struct {
-	last    uint64
-	damaged bool // more than a torn end
-	holes   int  // bad places with a frame behind them
-}
-
-func (l *Log) scanTail(s *segment) (tail, error) {
-	b, err := readFile(l.cfg.FS, s.name)
-	if err != nil {
-		return tail{}, err
-	}
-	if err := syncFile(l.cfg.FS, s.name); err != nil { // it may have been written to without a sync
-		return tail{}, err
-	}
-	t, end := scanFrames(b[min(dataStart, len(b)):], s, l.cfg.MaxRecord, nil)
-	l.bytes += end - s.end
-	s.end = end
-	return t, nil
 }
 
 func syncFile(fsys FS, name string) error {
@@ -285,52 +243,13 @@ func readFile(fsys FS, name string) (_ []byte, err error) {
 	return b[:n], nil
 }
 
-// scanFrames goes through the frames of a segment, whose bytes behind the header are b, around bad places,
-// gives each to visit, and returns where the last of them ends in the file.
-func scanFrames(b []byte, s *segment, maxRecord int, visit func(frame)) (t tail, end int64) {
-	t.last = s.first - 1
-	broken, bad := false, 0
-	end = dataStart
-	for at := 0; ; {
-		f, ok := readFrame(b[at:], s.salt, maxRecord)
-		if !ok {
-			if !broken {
-				broken, bad = true, at
-			}
-			if at, ok = resync(b, at, s.salt, maxRecord); !ok {
-				return t, end
-			}
-			t.holes++
-			continue
-		}
-		if broken && f.synced > int64(bad)+dataStart {
-			t.damaged = true
-		}
-		t.last = max(t.last, f.seq)
-		if visit != nil {
-			visit(f)
-		}
-		at += f.size()
-		end = int64(at) + dataStart
-	}
-}
-
-// ringFrames reads the records that the ring's file holds.
-func (l *Log) ringFrames(id logID) ([]frame, error) {
-	b, err := readFile(l.cfg.FS, filepath.Join(l.cfg.Dir, ringName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return scanRing(b, id, l.cfg.MaxRecord), err
-}
-
 // makeRing maps the ring and makes it empty. From here on what it held is gone, so it is on disk by now.
 func (l *Log) makeRing() error {
 	m, err := l.cfg.FS.Map(filepath.Join(l.cfg.Dir, ringName), ringPage+l.cfg.RingSize)
 	if err != nil {
 		return fmt.Errorf("wal: mapping the ring: %w", err)
 	}
-	if l.ring, err = newRing(m, l.disk.mark.id, newGeneration(), l.next); err != nil {
+	if l.ring, err = newRing(m, l.disk.mark.id, newGeneration(), l.next, l.released); err != nil {
 		return errors.Join(err, m.Close())
 	}
 	return nil

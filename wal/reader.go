@@ -265,30 +265,31 @@ func (r *Reader) passDamage(end int64, wentOn bool) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("wal: reading %s: %w", r.seg.name, err)
 	}
-	at, found := resync(b[:n], 0, r.seg.salt, r.l.cfg.MaxRecord)
+	plausible := r.seg.plausible(r.off - dataStart)
+	at, found := resync(b[:n], 0, r.seg.salt, r.l.cfg.MaxRecord, plausible)
 	bad := r.off
 	r.off += int64(at)
 	if !found {
 		r.off = end
 	}
-	if !wentOn && !syncedBeyond(b[:n], at, bad, r.seg.salt, r.l.cfg.MaxRecord) {
+	if !wentOn && !syncedBeyond(b[:n], at, bad, r.seg.salt, r.l.cfg.MaxRecord, plausible) {
 		return nil
 	}
 	r.l.mu.Lock()
 	r.l.stats.Damaged++
 	r.l.mu.Unlock()
-	aside, err := setAside(r.l.cfg.FS, r.l.cfg.Dir, r.seg.name)
+	aside, err := setAside(r.l.cfg.FS, r.l.cfg.Dir, r.seg.name, filepath.Base(r.seg.name))
 	r.l.cfg.Logger.Error("wal: a segment is damaged; reading goes on behind the damage", "file", r.seg.name,
 		"from", bad, "to", r.off, "copy", aside, "copy_error", err)
 	return nil
 }
 
 // syncedBeyond reports whether a frame of b, at or after at, knew the file to be on the disk beyond off.
-func syncedBeyond(b []byte, at int, off int64, salt uint32, maxRecord int) bool {
+func syncedBeyond(b []byte, at int, off int64, salt uint32, maxRecord int, plausible func(int, uint64, uint64) bool) bool {
 	for {
 		f, ok := readFrame(b[at:], salt, maxRecord)
 		if !ok {
-			if at, ok = resync(b, at, salt, maxRecord); !ok {
+			if at, ok = resync(b, at, salt, maxRecord, plausible); !ok {
 				return false
 			}
 			continue
@@ -301,12 +302,12 @@ func syncedBeyond(b []byte, at int, off int64, salt uint32, maxRecord int) bool 
 }
 
 // setAside copies a damaged file to the directory of damaged files, once, for whoever wants to look at it.
-func setAside(fsys FS, dir, name string) (copied string, err error) {
+func setAside(fsys FS, dir, name, as string) (copied string, err error) {
 	to := filepath.Join(dir, damagedDir)
 	if err := fsys.MkdirAll(to); err != nil {
 		return "", err
 	}
-	copied = filepath.Join(to, filepath.Base(name))
+	copied = filepath.Join(to, as)
 	part := copied + ".part"
 	if f, err := fsys.Open(copied); err == nil {
 		return copied, f.Close()
@@ -325,60 +326,4 @@ func setAside(fsys FS, dir, name string) (copied string, err error) {
 		return "", err
 	}
 	return copied, fsys.Rename(part, copied)
-}
-
-// readMemory reads what is not in a segment: the ring of a log that can't write, and the queue. Where a segment
-// has got more since news was taken, the next record may be there by now, and is to be looked for there first.
-func (r *Reader) readMemory(dst []Record, most int, news <-chan struct{}) []Record {
-	r.mem = r.mem[:0]
-	l := r.l
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.news != news {
-		return dst
-	}
-	n := len(dst)
-	if l.ring != nil && l.disk.ringFailed == nil && r.next < l.ring.headSeq {
-		dst = r.readRing(dst, most)
-	}
-	for len(dst)-n < most && len(r.mem) < memBatch {
-		p, ok := l.queue.find(r.next, r.queue)
-		if !ok {
-			break
-		}
-		typ, payload := p.at()
-		dst = append(dst, Record{Seq: p.seq, Type: typ, Payload: r.copy(payload)})
-		r.next = p.seq + 1
-		r.queue = p.behind()
-	}
-	return dst
-}
-
-func (r *Reader) readRing(dst []Record, most int) []Record {
-	ring, n := r.l.ring, len(dst)
-	if r.ringOf != ring || r.ringOff < ring.tail || r.ringSeq > r.next {
-		r.ringOf, r.ringOff, r.ringSeq = ring, ring.tail, ring.tailSeq
-	}
-	_ = guarded(func() error { // a ring that fails is the drain's to deal with
-		for len(dst)-n < most && len(r.mem) < memBatch && r.ringSeq < ring.headSeq {
-			f, after, ok := ring.next(r.ringOff, ring.head, r.l.cfg.MaxRecord)
-			if !ok {
-				return nil
-			}
-			if f.seq >= r.next {
-				dst = append(dst, Record{Seq: f.seq, Type: f.typ, Payload: r.copy(f.payload)})
-				r.next = f.seq + 1
-			}
-			r.ringOff, r.ringSeq = after, f.seq+1
-		}
-		return nil
-	})
-	return dst
-}
-
-// copy returns a copy of b in the reader's memory. An earlier copy stays where it is when the memory grows.
-func (r *Reader) copy(b []byte) []byte {
-	at := len(r.mem)
-	r.mem = append(r.mem, b...)
-	return r.mem[at:len(r.mem):len(r.mem)]
 }

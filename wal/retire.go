@@ -10,32 +10,36 @@ import (
 func (d *disk) release(now time.Time) {
 	l := d.l
 	l.mu.Lock()
-	released, synced := l.released, l.durable
+	released, synced, kept := l.released, l.durable, l.kept()
 	n := 0
 	for n+1 < len(l.segs) && l.segs[n+1].first <= released+1 {
 		n++
 	}
 	done := append([]*segment(nil), l.segs[:n]...)
 	l.mu.Unlock()
-	if (released != d.mark.released || synced != d.mark.synced) && (n > 0 || now.Sub(d.markAt) >= l.cfg.SyncEvery) {
+	moved := released > d.mark.released || synced > d.mark.synced || kept > d.mark.kept
+	if (moved || d.markStale) && (n > 0 || passed(now, d.markAt, l.cfg.SyncEvery)) {
 		d.markAt = now
-		if err := d.mark.write(released, synced); err != nil {
+		if err := d.mark.write(released, synced, kept); err != nil {
 			d.count(err, &l.stats.MarkErrors, "the mark can't be written; records may be shipped twice")
+			return
 		}
 	}
 	// A mark that was lost, with the segments below it gone, would make their records look lost too.
-	if n == 0 || now.Before(d.removeAt) || d.mark.released < released {
+	if n == 0 || !passed(now, d.removeAt, freeEvery) || d.mark.released < released {
 		return
 	}
+	d.markStale = true // until the sync has returned for what was written
 	if err := d.mark.f.Sync(); err != nil {
 		d.count(err, &l.stats.MarkErrors, "the mark can't be synced; segments are kept")
-		d.removeAt = now.Add(freeEvery)
+		d.removeAt = now
 		return
 	}
+	d.markStale = false
 	for i, s := range done {
 		if err := l.cfg.FS.Remove(s.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			d.count(err, &l.stats.RemoveErrors, "a segment can't be deleted; it is tried again")
-			d.removeAt = now.Add(freeEvery)
+			d.removeAt = now
 			done = done[:i]
 			break
 		}
@@ -47,6 +51,9 @@ func (d *disk) release(now time.Time) {
 	l.segs = l.segs[len(done):]
 	l.mu.Unlock()
 }
+
+// kept is the last record that was in the ring or is in a segment.
+func (l *Log) kept() uint64 { return max(l.ring.headSeq-1, l.copied, l.durable) }
 
 func (d *disk) count(err error, counter *uint64, message string) {
 	d.l.mu.Lock()
@@ -62,7 +69,7 @@ func (d *disk) count(err error, counter *uint64, message string) {
 // checkFree looks, now and then, whether the file system still has its floor of free bytes.
 func (d *disk) checkFree(now time.Time) {
 	l := d.l
-	if l.cfg.MinFree < 0 || now.Sub(d.freeAt) < freeEvery {
+	if l.cfg.MinFree < 0 || !passed(now, d.freeAt, freeEvery) {
 		return
 	}
 	d.freeAt = now

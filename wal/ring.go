@@ -3,6 +3,7 @@ package wal
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"runtime/debug"
 )
 
@@ -27,24 +28,27 @@ type ring struct {
 
 const (
 	ringPage = 4096
-	ringTail = 128 // place of the tail's offset in the page
+	ringTail = 128  // place of the tail behind a header
+	ringCopy = 2048 // place of the second header and tail, in another sector
+	tailSize = 28
+	kindTail = 't'
 	skipMark = 0xffffffff
 )
 
 // newRing makes the mapping a fresh ring whose first record will be seq. What it held is no longer
-// readable afterwards.
-func newRing(m Mapping, id logID, gen, seq uint64) (*ring, error) {
+// readable afterwards: its header goes first, so that nobody takes what is left of it for damage.
+func newRing(m Mapping, id logID, gen, seq, released uint64) (*ring, error) {
 	b := m.Bytes()
 	r := &ring{m: m, page: b[:ringPage], b: b[ringPage:], size: uint64(len(b) - ringPage), id: id, gen: gen}
 	return r, guarded(func() error {
+		h := header{id: id, a: r.size, c: gen}
+		for _, at := range [...]int{0, ringCopy} {
+			copy(r.page[at:], h.append(nil, magicRing))
+			r.putTail(at+ringTail, 0, seq, released)
+		}
 		for i := 0; i < len(r.b); i += ringPage { // fault every page in, for writing
 			r.b[i]++
 			r.b[i]--
-		}
-		h := header{id: id, a: r.size, c: gen}
-		copy(r.page, h.append(nil, magicRing))
-		if err := r.setTail(0, seq); err != nil {
-			return err
 		}
 		r.restart(seq)
 		return m.Written(0, ringPage)
@@ -144,41 +148,40 @@ func (r *ring) next(off, to uint64, maxRecord int) (f frame, after uint64, ok bo
 	return frame{}, off, false
 }
 
-// setTail moves the tail, here and in the page. An error says that the page has the old one, which costs
-// records read twice, no more.
-func (r *ring) setTail(off, seq uint64) error {
+// setTail moves the tail, here and in the page. An error says that the page may have the old one, from which
+// a ring that goes on can't be read: it is to be replaced.
+func (r *ring) setTail(off, seq, released uint64) error {
 	r.tail, r.tailSeq = off, seq
 	return guarded(func() error {
-		binary.LittleEndian.PutUint64(r.page[ringTail:], off)
-		if r.m.NeedsWritten() {
-			return r.m.Written(ringTail, 8)
+		for _, at := range [...]int{ringTail, ringCopy + ringTail} {
+			r.putTail(at, off, seq, released)
+			if r.m.NeedsWritten() {
+				if err := r.m.Written(at, tailSize); err != nil {
+					return err
+				}
+			}
 		}
 		return nil
 	})
 }
 
+// putTail writes the tail at a place of the page.
+//
+//	 0        8          16         24   28
+//	+--------+----------+----------+----+
+//	| offset | sequence | released | crc|
+//	+--------+----------+----------+----+
+//
+// It says: what lies before offset, the records below sequence, is in the segments or was released; and how
+// much was released, which the mark may not know yet. It stands twice, the second behind the first, so that
+// one of them is whole whenever a kill comes and whatever bit rots.
+func (r *ring) putTail(at int, off, seq, released uint64) {
+	b := r.page[at : at+tailSize]
+	binary.LittleEndian.PutUint64(b, off)
+	binary.LittleEndian.PutUint64(b[8:], seq)
+	binary.LittleEndian.PutUint64(b[16:], released)
+	binary.LittleEndian.PutUint32(b[24:], crc32.Update(salt(r.id, kindTail, 0, r.gen), castagnoli, b[:24]))
+}
+
 // used is how many bytes wait for a sync.
 func (r *ring) used() uint64 { return r.head - r.tail }
-
-// scanRing returns the records that the bytes of a ring's file hold, in order, from its tail on. Its
-// payloads alias b. None are found where b is no ring of the log id.
-func scanRing(b []byte, id logID, maxRecord int) []frame {
-	if len(b) <= ringPage {
-		return nil
-	}
-	h, err := parseHeader(b, magicRing)
-	if err != nil || h.id != id || h.a == 0 || h.a&(h.a-1) != 0 || h.a != uint64(len(b)-ringPage) {
-		return nil
-	}
-	r := &ring{page: b[:ringPage], b: b[ringPage:], size: h.a, id: id, gen: h.c}
-	off := binary.LittleEndian.Uint64(b[ringTail:])
-	var frames []frame
-	for to := off + r.size; ; {
-		f, after, ok := r.next(off, to, maxRecord)
-		if !ok || after > to || len(frames) > 0 && f.seq != frames[len(frames)-1].seq+1 {
-			return frames
-		}
-		frames = append(frames, f)
-		off = after
-	}
-}

@@ -99,8 +99,9 @@ func (w *writer) add(seq uint64, typ byte, payload []byte) error {
 	if n > cap(w.buf) {
 		w.buf = make([]byte, 0, max(n, writeSize))
 	}
+	b := w.buf[len(w.buf) : len(w.buf)+n]
+	putFrame(b, w.seg.salt, seq, typ, w.synced, payload) // payload may be in a ring, and fault
 	w.buf = w.buf[:len(w.buf)+n]
-	putFrame(w.buf[len(w.buf)-n:], w.seg.salt, seq, typ, w.synced, payload)
 	return nil
 }
 
@@ -109,27 +110,38 @@ func (w *writer) begin(seq uint64) error {
 	if err := w.allocateSpare(); err != nil {
 		return err
 	}
-	spare, name := filepath.Join(w.dir, spareName), segmentName(w.dir, w.number)
-	f, err := w.fs.Open(spare)
+	name := segmentName(w.dir, w.number)
+	f, err := w.make(name, seq)
 	if err != nil {
-		return err
-	}
-	h := header{id: w.id, a: w.number, b: seq, c: w.gen}
-	b := h.append(h.append(nil, magicSegment), magicSegment)
-	if _, err = f.WriteAt(b, 0); err == nil {
-		if err = w.fs.Rename(spare, name); err == nil {
-			w.spare = false
-			err = w.fs.SyncDir(w.dir)
-		}
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("wal: making segment %s: %w", name, err), f.Close())
+		return fmt.Errorf("wal: making segment %s: %w", name, err)
 	}
 	w.seg = &segment{number: w.number, first: seq, name: name, end: dataStart, salt: salt(w.id, kindSegment, w.number, w.gen)}
 	w.f, w.off, w.synced, w.dirty = f, dataStart, 0, true
 	w.number++
 	w.begun(w.seg)
 	return nil
+}
+
+// make turns the spare into the segment called name. It is not open while it gets that name: not every system
+// allows it.
+func (w *writer) make(name string, seq uint64) (f File, err error) {
+	spare := filepath.Join(w.dir, spareName)
+	if f, err = w.fs.Open(spare); err != nil {
+		return nil, err
+	}
+	h := header{id: w.id, a: w.number, b: seq, c: w.gen}
+	_, err = f.WriteAt(h.append(h.append(nil, magicSegment), magicSegment), 0)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	if err = w.fs.Rename(spare, name); err != nil {
+		return nil, err
+	}
+	w.spare = false
+	if err = w.fs.SyncDir(w.dir); err != nil {
+		return nil, err
+	}
+	return w.fs.Open(name)
 }
 
 // allocateSpare makes the file that the next segment will be, so that a full disk shows before there is

@@ -1,0 +1,192 @@
+package wal
+
+import (
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// segmentFiles is how many segment files there are.
+func (m *memFS) segmentFiles() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range m.files {
+		if strings.HasSuffix(name, segmentSuffix) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestLastingFailureMakesNoFiles: each try to write again begins a segment; a disk that goes on failing is not filled
+// with them.
+func TestLastingFailureMakesNoFiles(t *testing.T) {
+	fsys := newMemFS()
+	l := open(t, small(fsys))
+	appendN(t, l, 10)
+	require.NoError(t, l.Sync(timeout(t)))
+	before := fsys.segmentFiles()
+	var mu sync.Mutex
+	failed := 0
+	fsys.setFault(func(op, name string) error {
+		if op == "sync" && strings.HasSuffix(name, segmentSuffix) {
+			mu.Lock()
+			failed++
+			mu.Unlock()
+			return syscall.EIO
+		}
+		return nil
+	})
+	last := appendN(t, l, 10)
+	require.Eventually(t, func() bool { mu.Lock(); defer mu.Unlock(); return failed > 20 }, 30*time.Second, time.Millisecond)
+	require.LessOrEqual(t, fsys.segmentFiles(), before+2)
+	require.LessOrEqual(t, l.Stats().Segments, before+2)
+	require.Equal(t, sequence(1, last), readAll(t, l, last))
+	fsys.setFault(nil)
+	require.Eventually(t, func() bool { return l.Stats().State == Healthy }, 30*time.Second, time.Millisecond)
+	require.NoError(t, l.Sync(timeout(t)))
+	require.Equal(t, sequence(1, last), readAll(t, l, last))
+}
+
+// TestReleaseRacesClose: what is released while Close deletes segments is in the mark that it leaves behind.
+func TestReleaseRacesClose(t *testing.T) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	cfg.SyncEvery = time.Hour // the mark is written by Close
+	l := open(t, cfg)
+	last := appendN(t, l, 2000)
+	require.NoError(t, l.Sync(timeout(t)))
+	l.Release(500)
+	var once sync.Once
+	fsys.setFault(func(op, name string) error {
+		if op == "truncate" { // Close finishes the last segment
+			once.Do(func() { l.Release(1500) })
+		}
+		if op == "remove" {
+			l.Release(1900)
+		}
+		return nil
+	})
+	require.NoError(t, closeLog(l))
+	fsys.setFault(nil)
+	l = open(t, cfg)
+	got := readAll(t, l, last)
+	require.Zero(t, l.Stats().Lost, "read %s", ranges(got))
+	require.Equal(t, sequence(got[0], last), got)
+	require.LessOrEqual(t, got[0], uint64(1901))
+	require.Greater(t, got[0], uint64(500))
+}
+
+// TestFailedMarkSync: a sync that failed once proves nothing when it is called again; the mark is written anew before
+// segments are deleted.
+func TestFailedMarkSync(t *testing.T) {
+	fsys := newMemFS()
+	l := open(t, small(fsys))
+	last := appendN(t, l, 1500)
+	require.NoError(t, l.Sync(timeout(t)))
+	var mu sync.Mutex
+	var calls []string
+	failed := false
+	fsys.setFault(func(op, name string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if name == markName && (op == "sync" || op == "write") {
+			calls = append(calls, op)
+			if op == "sync" && !failed {
+				failed = true
+				return syscall.EIO
+			}
+		}
+		return nil
+	})
+	l.Release(last)
+	require.Eventually(t, func() bool { return l.Stats().Segments == 1 }, 30*time.Second, time.Millisecond)
+	mu.Lock()
+	defer mu.Unlock()
+	for i, op := range calls {
+		if i > 0 && op == "sync" {
+			require.Equal(t, "write", calls[i-1], "%v", calls)
+		}
+	}
+}
+
+// TestCloseSavesAllOfTheOverflow, however much it is.
+func TestCloseSavesAllOfTheOverflow(t *testing.T) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	cfg.MaxBytes, cfg.MaxRecord, cfg.SegmentSize = -1, 16<<10, 1<<20
+	l := open(t, cfg)
+	free := fsys.hang("write")
+	big := make([]byte, 16<<10)
+	n := 0
+	for l.Stats().Overflow*uint64(len(big)) < 8<<20 {
+		_, _, err := l.Append(1, big)
+		require.NoError(t, err)
+		n++
+	}
+	closed := make(chan error)
+	go func() { closed <- closeLog(l) }()
+	<-l.done
+	free()
+	require.NoError(t, <-closed)
+	require.Zero(t, l.Stats().OverflowLost)
+	r, err := Inspect(Config{Dir: cfg.Dir, FS: withLockFile(fsys, cfg.Dir)}, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, n, r.Pending)
+}
+
+// withLockFile gives the directory the lock's file, which memFS does without.
+func withLockFile(fsys *memFS, dir string) *memFS {
+	fsys.put(filepath.Join(dir, lockName), nil)
+	return fsys
+}
+
+// TestReaderWaitsForARingThatFailed: the records of a ring that failed may yet be saved; a reader doesn't pass over them to
+// those in memory behind them.
+func TestReaderWaitsForARingThatFailed(t *testing.T) {
+	fsys := newMemFS()
+	l := open(t, small(fsys))
+	free := fsys.hang("create")
+	freeOpen := fsys.hang("write")
+	inRing := appendN(t, l, 20)
+	l.mu.Lock()
+	l.disk.ringFailed, l.queued = &ringError{"a test"}, true
+	l.mu.Unlock()
+	last := appendN(t, l, 20)
+	r := l.NewReader()
+	defer func() { require.NoError(t, r.Close()) }()
+	records := r.readMemory(nil, 100, l.news)
+	require.Empty(t, records, "they would seem read, and be released")
+	free()
+	freeOpen()
+	require.Equal(t, sequence(1, last), readTo(t, r, last))
+	require.Greater(t, last, inRing)
+	require.Zero(t, l.Stats().Lost)
+}
+
+func TestLosses(t *testing.T) {
+	var g lost
+	add := func(from, to uint64) (n uint64) {
+		for _, p := range g.add(Loss{From: from, To: to}) {
+			n += p.Records()
+		}
+		return n
+	}
+	require.EqualValues(t, 3, add(10, 12))
+	require.EqualValues(t, 3, add(20, 22))
+	require.EqualValues(t, 0, add(11, 12))
+	require.EqualValues(t, 10, add(8, 23), "what is between, and at both ends")
+	require.Len(t, g, 1)
+	require.EqualValues(t, 1, add(24, 24))
+	require.EqualValues(t, 5, add(1, 5))
+	require.EqualValues(t, 25, g.past(8))
+	require.EqualValues(t, 6, g.past(2))
+	require.EqualValues(t, 7, g.past(7))
+	g.forget(24)
+	require.Empty(t, g)
+}
