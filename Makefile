@@ -3,6 +3,7 @@
 FUZZTIME ?= 10s
 BENCH    ?= .
 COUNT    ?= 1
+ROUNDS   ?= 500
 
 .DEFAULT_GOAL := help
 
@@ -24,6 +25,10 @@ race: ## the tests with the race detector
 .PHONY: integration
 integration: ## the tests against a real Apache Kafka (needs Java 17, Maven, kcat)
 	tools/integration
+
+.PHONY: crash
+crash: ## the long forms of the crash tests: ROUNDS (500) kills of the log, and of the producer
+	FIRETRAIL_KILL_ROUNDS=$(ROUNDS) go test -count=1 -timeout 60m -v -run 'Kill9|Hour' ./wal ./internal/crashtest
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)

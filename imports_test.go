@@ -37,6 +37,7 @@ var imports = map[string][]string{
 	"consumer":                  {"", "dlq", "sinkers", "kafkaclient"},
 	"internal/embedded":         {},
 	"internal/testenv":          {},
+	"internal/crashtest":        {}, // tests alone
 	"cmd":                       {anyOfOurs},
 }
 

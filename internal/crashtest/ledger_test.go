@@ -1,0 +1,138 @@
+//go:build unix
+
+package crashtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/internal/testenv"
+)
+
+// records calls f for each record of the topic as of now, in the order of its partition.
+func records(t testing.TB, addrs []string, topic string, f func(r *kgo.Record)) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cl := testenv.Client(t, addrs, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
+	require.NoError(t, err)
+	left := map[int32]int64{}
+	ends.Each(func(o kadm.ListedOffset) {
+		require.NoError(t, o.Err)
+		if o.Offset > 0 {
+			left[o.Partition] = o.Offset
+		}
+	})
+	cl.AddConsumeTopics(topic)
+	for len(left) > 0 {
+		fetches := cl.PollFetches(ctx)
+		require.NoError(t, fetches.Err())
+		fetches.EachRecord(func(r *kgo.Record) {
+			f(r)
+			if r.Offset+1 >= left[r.Partition] {
+				delete(left, r.Partition)
+			}
+		})
+	}
+	cl.Close()
+}
+
+func decode(t testing.TB, r *kgo.Record) firetrail.Event {
+	m := firetrail.Message{Key: r.Key, Value: r.Value, Time: r.Timestamp}
+	for _, h := range r.Headers {
+		m.Headers = append(m.Headers, firetrail.Header{Key: h.Key, Value: h.Value})
+	}
+	e, err := firetrail.DecodeCloudEvent(m)
+	require.NoError(t, err, "%s", r.Value)
+	require.Equal(t, e.Tenant, string(r.Key))
+	return e
+}
+
+// ledger is what arrived: of each life, by number.
+type ledger map[int]*arrivals
+
+type arrivals struct {
+	source string
+	ids    map[int]firetrail.ID
+	last   map[string]uint64 // the highest sequence so far, by tenant
+	again  int               // events that came more than once
+}
+
+// add enters a record, and checks that it is what was fired, that whatever comes twice is the same, and that its
+// tenant's events first come in the order of their sequence.
+func (l ledger) add(t testing.TB, r *kgo.Record, ordered bool) {
+	e := decode(t, r)
+	var v struct{ Life, I int }
+	require.NoError(t, json.Unmarshal(e.New.Bytes(), &v))
+	if !bytes.Equal(payload(v.Life, v.I), e.New.Bytes()) {
+		require.Fail(t, "no event of ours", "%s", r.Value)
+	}
+	a := l[v.Life]
+	if a == nil {
+		a = &arrivals{source: e.Source, ids: map[int]firetrail.ID{}, last: map[string]uint64{}}
+		l[v.Life] = a
+	}
+	if e.Source != a.source || e.Tenant != tenantOf(v.I) || e.Seq != uint64(v.I/tenants)+1 {
+		require.Fail(t, "forged", "event %d of life %d, source %s: %s", v.I, v.Life, a.source, r.Value)
+	}
+	if id, ok := a.ids[v.I]; ok {
+		require.Equal(t, id, e.ID, "event %d of life %d has two ids", v.I, v.Life)
+		a.again++
+		return
+	}
+	a.ids[v.I] = e.ID
+	if ordered && e.Seq <= a.last[e.Tenant] {
+		require.Fail(t, "out of order", "tenant %s of life %d: %d came after %d", e.Tenant, v.Life, e.Seq, a.last[e.Tenant])
+	}
+	a.last[e.Tenant] = max(a.last[e.Tenant], e.Seq)
+}
+
+// tally is the sum over the lives.
+type tally struct{ fired, unprotected, dropped, missing, again int }
+
+func (s tally) String() string {
+	return fmt.Sprintf("%d events fired, %d of them unprotected, %d dropped, %d missing; %d came more than once",
+		s.fired, s.unprotected, s.dropped, s.missing, s.again)
+}
+
+// settle compares what arrived with a life's witness: everything protected is there, and nothing that was not
+// fired, but for the event that each goroutine was firing when it was killed.
+func (l ledger) settle(t testing.TB, number int, fates []fate, sum *tally) {
+	a := l[number]
+	if a == nil {
+		a = &arrivals{}
+	}
+	sum.again += a.again
+	var firing [goroutines]bool
+	for i, f := range fates {
+		_, there := a.ids[i]
+		switch f {
+		case unfired:
+			if there {
+				g := i % tenants % goroutines
+				require.False(t, firing[g], "life %d: event %d arrived and was never fired", number, i)
+				firing[g] = true
+			}
+			continue
+		case protected:
+			require.True(t, there, "life %d: event %d is lost", number, i)
+		case unprotected:
+			sum.unprotected++
+		case dropped:
+			sum.dropped++
+		}
+		sum.fired++
+		if !there {
+			sum.missing++
+		}
+	}
+}
