@@ -24,6 +24,7 @@ const (
 	ReasonUnsendable     = "unsendable"      // the broker refuses it
 	ReasonOutage         = "outage"          // nothing is wrong with it: its destination is away, and it waits
 	ReasonOverflow       = "overflow"        // nothing is wrong with it: the log was full, and it waits
+	ReasonParked         = "parked"          // nothing is wrong with it: its partition takes nothing, and it waits
 )
 
 // Letter is a record that could not go on, kept with its original bytes, its origin and the reason.

@@ -126,7 +126,7 @@ func bury(e *entry, v *verdict) *entry {
 
 // deadReason replaces the reasons that speak of waiting: what was refused to the last isn't waiting.
 func deadReason(reason string) string {
-	if reason == ReasonOutage || reason == ReasonOverflow {
+	if reason == ReasonOutage || reason == ReasonOverflow || reason == ReasonParked {
 		return ReasonRefused
 	}
 	return reason
