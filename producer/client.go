@@ -2,22 +2,20 @@ package producer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// maxInFlightBytes bounds what one log has handed to Kafka, in bytes of values.
+// maxInFlightBytes bounds what one log has handed to Kafka, in bytes of events.
 const maxInFlightBytes = 32 << 20
 
 // newClient makes the Kafka client of a producer. What is not set here is franz-go's default, above all:
-// idempotent, acknowledged by all in-sync replicas, keys hashed as every Kafka client does, and retried
-// without end, so that a broker that is away fails nothing and order is kept. No timestamp is ever set on
-// a record: a delivery timeout would count from it.
+// idempotent, acknowledged by all in-sync replicas, and retried without end, so that a broker that is away fails
+// nothing and order is kept. What is in flight may be taken out all the same, for a partition that is parked. No
+// timestamp is ever set on a record: a delivery timeout would count from it.
 func newClient(cfg *Config, more ...kgo.Opt) (*kgo.Client, error) {
 	opts, err := cfg.Kafka.Opts()
 	if err != nil {
@@ -27,6 +25,7 @@ func newClient(cfg *Config, more ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append(opts,
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(max(cfg.Linger, 0)),
+		kgo.AllowIdempotentProduceCancellation(),
 		// The windows bound what is buffered; with these, Produce never blocks and never refuses.
 		kgo.MaxBufferedRecords(1<<30),
 		// A hung broker is seen after the sum of the next two, and one that is back soon after.
@@ -37,55 +36,73 @@ func newClient(cfg *Config, more ...kgo.Opt) (*kgo.Client, error) {
 	)...)
 }
 
-// single sends records one at a time, through a client of its own: what fails there failed alone. In the clients
-// of the shippers a refused record takes with it whatever is buffered for its partition, other logs' too.
+// single sends records apart from the shippers, through a client of its own: in the clients of the shippers a
+// refused record takes with it whatever is buffered for its partition.
 type single struct {
-	mu     sync.Mutex
 	client *kgo.Client
+	route  *route
+
+	mu   sync.Mutex
+	busy map[int32]chan struct{} // by partition: a token for whoever sends there
 }
 
-func newSingle(cfg *Config) (*single, error) {
+func newSingle(cfg *Config, r *route) (*single, error) {
 	c := *cfg
 	c.Linger = -1
-	client, err := newClient(&c, kgo.AllowIdempotentProduceCancellation())
-	return &single{client: client}, err
+	client, err := newClient(&c)
+	return &single{client: client, route: r, busy: map[int32]chan struct{}{}}, err
 }
 
-// send sends a record and returns when it is acknowledged or has come back. A record that ctx ended for may
-// arrive all the same.
+// send sends a record and returns when it is acknowledged or has come back. Nothing else goes to its partition
+// meanwhile, so that what fails failed alone. A record that ctx ended for may arrive all the same.
 func (s *single) send(ctx context.Context, rec *kgo.Record) error {
+	return s.sendAll(ctx, []*kgo.Record{rec})[0]
+}
+
+// sendAll is send for records of one key, which go together. A refusal is that of one among them only.
+func (s *single) sendAll(ctx context.Context, recs []*kgo.Record) []error {
+	errs := make([]error, len(recs))
+	turn := s.turn(recs[0].Key)
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		for i := range errs {
+			errs[i] = ctx.Err()
+		}
+		return errs
+	}
+	at := make(map[*kgo.Record]int, len(recs)) // results come in the order of their promises
+	for i, r := range recs {
+		at[r] = i
+	}
+	lost := false
+	for _, r := range s.client.ProduceSync(ctx, recs...) {
+		errs[at[r.Record]] = r.Err
+		lost = lost || lostTopic(r.Err)
+	}
+	if lost {
+		s.client.PurgeTopicsFromClient(recs[0].Topic)
+	}
+	return errs
+}
+
+// turn returns the turn of a key's partition; while their number isn't known all keys take turns.
+func (s *single) turn(key []byte) chan struct{} {
+	partition := int32(-1)
+	if n, _ := s.route.shape(); n > 0 {
+		partition = s.route.partition(key, n)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
+	turn := s.busy[partition]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		s.busy[partition] = turn
 	}
-	err := s.client.ProduceSync(ctx, rec).FirstErr()
-	if lostTopic(err) {
-		s.client.PurgeTopicsFromClient(rec.Topic)
-	}
-	return err
+	return turn
 }
 
 func retryBackoff(tries int) time.Duration {
 	return min(50*time.Millisecond<<min(tries, 5), time.Second)
-}
-
-// refused reports whether err is the broker's word on the record itself. Everything else (away, hung, not
-// allowed, no such topic) is an outage: the record is good, and waits.
-func refused(err error) bool {
-	for _, e := range []error{
-		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp,
-		kerr.UnsupportedForMessageFormat, kerr.PolicyViolation, kerr.CorruptMessage,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// lostTopic reports whether err says that the topic is not there, or is another one by the same name: the
-// client has to forget what it knows of it.
-func lostTopic(err error) bool {
-	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) || errors.Is(err, kerr.InconsistentTopicID)
 }

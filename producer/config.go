@@ -78,9 +78,17 @@ type Config struct {
 	// OnFull says what becomes of an event for which the log has no room. Default FullLetters, or FullDrop
 	// in the mode Volatile without a Dir. FullDrop with the mode Durable is an error.
 	OnFull OnFull
-	// MaxInFlight bounds the events that were handed to Kafka and are not yet acknowledged, for each log.
+	// MaxInFlight bounds the events that were handed to Kafka and are not yet acknowledged, for each log. A part
+	// of it is kept for each partition, one event at the least, so that none that is away stops the others.
 	// Default 20,000.
 	MaxInFlight int
+	// ParkAfter is how long a partition may take nothing, while others take events, before its events go to files of
+	// waiting letters: so that the log doesn't fill for one partition. They are sent from there, in order, when it
+	// takes them again. Default 30 s; negative is never. Without a Dir it is never.
+	ParkAfter time.Duration
+	// StaleAfter is the age of the oldest event that is not yet acknowledged at which a line is logged, once a
+	// minute. Default 1 min; negative is never.
+	StaleAfter time.Duration
 	// Linger is how long a batch waits for more before it is sent. Default 10 ms; negative is not at all.
 	Linger time.Duration
 	// WAL tunes the log. Its Dir, MaxBytes, Logger, OnState and OnLoss are the producer's.
@@ -97,7 +105,8 @@ type Config struct {
 	// must not block, nor call the producer.
 	OnState func(wal.StateChange)
 	// OnAcknowledged is called for each event once the broker has acknowledged it; recovered says that an
-	// earlier run fired it. Calls come one at a time; it must return at once, and must not call the producer.
+	// earlier run fired it. Calls come one at a time, on a goroutine of the producer's; while one lasts nothing more
+	// counts as acknowledged, so that it should return soon, and it must not wait for the producer.
 	OnAcknowledged func(id firetrail.ID, recovered bool)
 	// Logger takes what an operator should see. Default none.
 	Logger *slog.Logger
@@ -114,6 +123,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxTenants == 0 {
 		c.MaxTenants = 100_000
+	}
+	if c.ParkAfter == 0 {
+		c.ParkAfter = 30 * time.Second
+	}
+	if c.StaleAfter == 0 {
+		c.StaleAfter = time.Minute
 	}
 	if c.Linger == 0 {
 		c.Linger = 10 * time.Millisecond

@@ -8,10 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/firetrail/firetrail/dlq"
-	"github.com/firetrail/firetrail/kafkaclient"
 	"github.com/firetrail/firetrail/wal"
 )
 
@@ -25,6 +22,7 @@ type letters struct {
 	stop    context.CancelFunc // ends moveWaiting
 	moved   chan struct{}      // closed when moveWaiting has ended
 	count   atomic.Uint64
+	away    away
 	closing sync.Once
 }
 
@@ -33,8 +31,6 @@ const (
 	maxWaiting = 16 << 20
 	// letterBatch is how many letters one call to the directory gets: each costs two syncs or more.
 	letterBatch = 1000
-	// deliverTimeout bounds one delivery of waiting letters.
-	deliverTimeout = 30 * time.Second
 )
 
 func newLetters(p *Producer) (*letters, error) {
@@ -148,41 +144,6 @@ func (l *letters) bury(ctx context.Context, typ byte, letter dlq.Letter) error {
 	}
 	l.p.cfg.Logger.Warn("producer: an event became a dead letter", "id", letter.ID, "reason", letter.Reason, "error", letter.Error)
 	return nil
-}
-
-// deliver sends waiting letters to Kafka, in order.
-func (l *letters) deliver(ctx context.Context, batch []dlq.Letter) []dlq.Outcome {
-	ctx, cancel := context.WithTimeout(ctx, deliverTimeout)
-	defer cancel()
-	out := make([]dlq.Outcome, len(batch))
-	if kafkaclient.Check(ctx, l.p.client) != nil {
-		cancel() // nothing is handed to a client that can't send it: it would keep it, and get it again
-	}
-	for i := range batch {
-		if ctx.Err() != nil {
-			out[i] = dlq.Away
-			continue
-		}
-		out[i] = l.send(ctx, &batch[i])
-	}
-	return out
-}
-
-// send sends one letter alone, so that one the broker refuses fails nothing else.
-func (l *letters) send(ctx context.Context, letter *dlq.Letter) dlq.Outcome {
-	rec := &kgo.Record{Topic: letter.Topic, Key: letter.Key, Value: letter.Value}
-	for _, h := range letter.Headers {
-		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
-	}
-	switch err := l.p.single.send(ctx, rec); {
-	case err == nil:
-		return dlq.Delivered
-	case refused(err):
-		letter.Reason, letter.Error = dlq.ReasonUnsendable, err.Error()
-		return dlq.Refused
-	default: // it may have arrived all the same; the sink knows it by its id
-		return dlq.Away
-	}
 }
 
 func (l *letters) stats() (count uint64, dir dlq.DirStats) {

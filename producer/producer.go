@@ -17,10 +17,13 @@ import (
 type Producer struct {
 	cfg     Config
 	client  *kgo.Client
+	route   *route
 	single  *single
 	letters *letters
 	drops   drops
 	logs    logs
+	parked  parkings
+	telling sync.Mutex // held while Config.OnAcknowledged is called
 
 	ctx    context.Context // ends when the producer does
 	cancel context.CancelFunc
@@ -68,17 +71,18 @@ func New(cfg Config) (*Producer, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	client, err := newClient(&cfg)
+	route := newRoute(cfg.Topic)
+	client, err := newClient(&cfg, kgo.RecordPartitioner(route), kgo.ProducerBatchMaxBytesFn(route.batchLimit))
 	if err != nil {
 		return nil, err
 	}
-	single, err := newSingle(&cfg)
+	single, err := newSingle(&cfg, route)
 	if err != nil {
 		client.Close()
 		return nil, err
 	}
 	p := &Producer{
-		cfg: cfg, client: client, single: single, closed: make(chan struct{}),
+		cfg: cfg, client: client, route: route, single: single, closed: make(chan struct{}),
 		clock: stamps, sequences: newSequences(newSource(), cfg.MaxTenants),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -93,7 +97,11 @@ func New(cfg Config) (*Producer, error) {
 		p.wg.Wait()
 		return nil, err
 	}
+	p.wg.Go(func() { p.route.learn(p) })
 	p.wg.Go(func() { p.drops.run(p.ctx, &p.cfg) })
+	if cfg.StaleAfter > 0 {
+		p.wg.Go(p.watch)
+	}
 	if !cfg.WeakTopic {
 		p.wg.Go(p.checkTopic)
 	}

@@ -3,38 +3,58 @@ package producer
 import (
 	"context"
 	"errors"
-	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firetrail/firetrail"
-	"github.com/firetrail/firetrail/dlq"
 	"github.com/firetrail/firetrail/wal"
 )
 
-// shipper moves one log's records to Kafka, in order.
+// shipper moves one log's records to Kafka, in order for each destination. One goroutine does so with two cursors: the
+// first reads what is new, and passes over the records of destinations that have no room or are away; the second
+// reads those again, from the log, once they can be sent, until it has caught up with the first. So a
+// destination that is away costs no memory, and stops no other.
 type shipper struct {
 	p         *Producer
 	log       *wal.Log
 	recovered uint64 // records up to this sequence are an earlier run's
-	reader    *wal.Reader
 	window    *window
-	backoff   time.Duration
-	paused    uint64 // the window's mark at the last pause
-	arena     []byte // where values are rendered
-	loggedAt  time.Time
+	landing   *landing
+
+	first, second cursor
+	soughtAt      time.Time // when second was sent back last
+	destinations  []*destination
+	lookedAt      time.Time      // when destinations were looked through for stuck ones last
+	toAlone       int            // the size of a record, in bytes, above which it is sent alone
+	key           kgo.Record     // to hash keys with
+	arena         []byte         // where values are rendered
+	flights       []flight       // to be given out
+	parkers       sync.WaitGroup // of parked destinations, in all
+	ages          ages
+	loggedAt      time.Time
+}
+
+// cursor reads a log. Its batch is what was read and not yet dealt with.
+type cursor struct {
+	reader *wal.Reader
+	batch  []wal.Record
+	at     int
+	held   time.Time // since when the record at at has had to wait; zero: it hasn't
+	idle   bool      // it has nothing to do: only second ever is
 }
 
 const (
 	readBatch  = 512
-	arenaSize  = 256 << 10
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 5 * time.Second
 	lookEvery  = 100 * time.Millisecond
-	// largeRecord is the size of a value, in bytes, above which it is sent alone. Few are: a payload is 64 KiB at
-	// the most, and the topics of those who allow less than this are too small for it.
-	largeRecord = 32 << 10
+	// patience is how long a cursor waits for a destination to have room before it passes over its records. One that
+	// is only slow is waited for: reading again costs more.
+	patience = 50 * time.Millisecond
+	// seekEvery is how often the second cursor goes back before it has caught up.
+	seekEvery = time.Second
 )
 
 func newShipper(p *Producer, log *wal.Log) *shipper {
@@ -44,96 +64,326 @@ func newShipper(p *Producer, log *wal.Log) *shipper {
 	}
 }
 
-// run ships until ctx ends or, with untilDrained, nothing is left.
+// run ships until ctx ends or, with untilDrained, nothing is left. Where ctx ends it waits for what is in flight to
+// land, which is up to the client.
 func (s *shipper) run(ctx context.Context, untilDrained bool) {
-	s.reader = s.log.NewReader()
-	defer func() { _ = s.reader.Close() }()
-	var records []wal.Record
-	for !untilDrained || !s.log.Drained() {
-		var err error
-		records, err = s.read(ctx, records[:0], readBatch)
-		switch {
-		case ctx.Err() != nil || errors.Is(err, wal.ErrClosed):
-			_, _ = s.window.settle() // what came back stays in the log
-			s.log.Release(s.window.mark())
-			return
-		case errors.Is(err, context.DeadlineExceeded):
-		case err != nil:
-			s.complain("the log can't be read", err)
-			s.pause(ctx)
-		default:
-			s.ship(ctx, records)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.landing = newLanding()
+	var landing sync.WaitGroup
+	landing.Go(s.land)
+	s.first, s.second = cursor{reader: s.log.NewReader()}, cursor{reader: s.log.NewReader(), idle: true}
+	s.destinations = nil
+	for ctx.Err() == nil && (!untilDrained || !s.log.Drained()) {
+		if partitions, alone := s.p.route.shape(); partitions == 0 {
+			s.waitForTopic(ctx)
+			continue
+		} else if s.toAlone = alone; partitions != len(s.destinations) {
+			s.reroute(ctx, partitions)
 		}
-		if s.window.hasFailed() {
-			s.goBack(ctx)
+		if errors.Is(s.step(ctx), wal.ErrClosed) {
+			break
+		}
+	}
+	s.endParking()
+	s.window.settle() // what came back stays in the log
+	s.landing.close()
+	landing.Wait()
+	s.log.Release(s.window.mark())
+	for _, d := range s.destinations {
+		d.cancel()
+	}
+	_, _ = s.first.reader.Close(), s.second.reader.Close()
+}
+
+// waitForTopic waits a moment.
+func (s *shipper) waitForTopic(ctx context.Context) {
+	if err := s.p.route.why(); err != nil && !s.log.Drained() {
+		s.complain("the topic can't be reached; events wait in the log", err)
+	}
+	if !s.first.empty() {
+		s.window.wait(ctx, lookEvery/5)
+		return
+	}
+	_, _ = s.read(ctx, &s.first, lookEvery/5) // so that the age of what waits is known
+}
+
+// reroute begins anew with another number of partitions, from what isn't done. Records that are in flight land
+// first: where a tenant's records go has changed.
+func (s *shipper) reroute(ctx context.Context, partitions int) {
+	s.endParking()
+	for _, d := range s.destinations {
+		d.cancel()
+	}
+	s.window.settle()
+	s.destinations = make([]*destination, partitions)
+	for i := range s.destinations {
+		s.destinations[i] = &destination{partition: int32(i)}
+		s.destinations[i].renew()
+	}
+	s.window.restart(newShare(s.p.cfg.MaxInFlight, maxInFlightBytes, partitions))
+	s.first.seek(s.window.mark() + 1)
+	s.second.batch, s.second.at, s.second.idle = nil, 0, true
+	s.findParked(ctx)
+}
+
+func (s *shipper) endParking() {
+	for _, d := range s.destinations {
+		if d.parked != nil {
+			d.parked.end()
 		}
 	}
 }
 
+// step does what can be done now, or waits for a moment where there is nothing.
+func (s *shipper) step(ctx context.Context) error {
+	now := time.Now()
+	behind := s.tend(ctx, now)
+	s.follow(now)
+	moved := s.pass(ctx, &s.second)
+	if !s.second.idle {
+		if !moved && s.second.empty() {
+			var err error
+			if moved, err = s.read(ctx, &s.second, 0); err != nil {
+				return err
+			}
+		}
+		s.caughtUp()
+	}
+	moved = s.pass(ctx, &s.first) || moved
+	if !s.first.empty() {
+		if !moved {
+			s.window.wait(ctx, patience/5)
+		}
+		return nil
+	}
+	wait := lookEvery
+	switch {
+	case moved && !s.second.idle:
+		wait = 0
+	case behind:
+		wait = patience / 5
+	}
+	_, err := s.read(ctx, &s.first, wait)
+	return err
+}
+
 // read reads from the log, for a short while only, so that what happens meanwhile is looked after. What the
 // log has lost is passed over.
-func (s *shipper) read(ctx context.Context, records []wal.Record, most int) ([]wal.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookEvery)
+func (s *shipper) read(ctx context.Context, c *cursor, wait time.Duration) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	from := s.reader.Next()
-	records, err := s.reader.Read(ctx, records, most)
+	from := c.reader.Next()
+	records, err := c.reader.Read(ctx, c.batch[:0], readBatch)
+	c.batch, c.at = records, 0
 	for _, r := range records {
 		if r.Seq > from {
 			s.release(s.window.skip(from, r.Seq-1))
 		}
 		from = r.Seq + 1
 	}
-	return records, err
+	if len(records) > 0 && c == &s.first {
+		s.ages.note(records[0], s.window.mark())
+	}
+	switch {
+	case err == nil, errors.Is(err, wal.ErrClosed):
+		return err == nil, err
+	case ctx.Err() == nil:
+		s.complain("the log can't be read", err)
+		s.window.wait(ctx, minBackoff)
+	}
+	return false, nil
 }
 
-// ship hands records to Kafka, until one has come back or ctx has ended.
-func (s *shipper) ship(ctx context.Context, records []wal.Record) {
-	for _, r := range records {
-		if s.window.settled(r.Seq) {
+// pass deals with the records a cursor has read, until one has to wait, and reports whether it dealt with any.
+func (s *shipper) pass(ctx context.Context, c *cursor) (moved bool) {
+	for c.at < len(c.batch) && ctx.Err() == nil && !c.idle {
+		if c == &s.second && c.next() >= s.first.next() {
+			return moved // what follows is the first one's to read
+		}
+		if !s.hand(ctx, c, c.batch[c.at]) {
+			return moved
+		}
+		c.at++
+		c.held = time.Time{}
+		moved = true
+	}
+	return moved
+}
+
+// tend looks after the destinations of which something has come back, or has not, for long. It reports whether any
+// is behind.
+func (s *shipper) tend(ctx context.Context, now time.Time) (behind bool) {
+	for _, d := range s.destinations {
+		if seq, alone, err := s.window.failure(d); seq != 0 {
+			s.cameBack(d, seq, err, alone)
+		}
+		if d.parked != nil {
+			s.tendParked(ctx, d)
+		}
+		behind = behind || d.behind != 0
+	}
+	if now.Sub(s.lookedAt) >= lookEvery {
+		s.lookedAt = now
+		s.parkStuck(now)
+	}
+	return behind
+}
+
+// cameBack deals with the records of a destination that have come back, the lowest of which is seq. They are read
+// again. Where the broker refused one of them, they are sent one at a time until it fails alone: that one is a letter.
+func (s *shipper) cameBack(d *destination, seq uint64, err error, alone bool) {
+	d.pass(seq)
+	switch {
+	case errors.Is(err, kgo.ErrClientClosed):
+		d.notBefore = time.Now().Add(maxBackoff) // the end is near
+	case errors.Is(err, context.Canceled): // it is being parked
+	case refused(err) && alone:
+		d.culprit, d.why = seq, err
+	case tooLarge(err) && s.p.route.lower():
+		s.complain("the broker refuses a batch for its size; smaller ones are sent", err)
+		s.p.client.PurgeTopicsFromClient(s.p.cfg.Topic) // which makes it ask for the limit again
+	case refused(err):
+		s.complain("the broker refuses something in a batch; its records are sent one at a time", err)
+		d.aloneTo = d.last
+	default:
+		s.outage(d, err)
+	}
+}
+
+func (s *shipper) outage(d *destination, err error) {
+	s.complain("the broker doesn't take events; they wait in the log", err)
+	if lostTopic(err) { // the client has to forget what it knows of it
+		s.p.client.PurgeTopicsFromClient(s.p.cfg.Topic)
+		s.p.route.forget(err)
+	}
+	if s.window.ackedSince(d, d.notBefore) {
+		d.backoff = 0
+	}
+	d.backoff = min(max(2*d.backoff, minBackoff), maxBackoff)
+	d.notBefore = time.Now().Add(d.backoff)
+}
+
+// follow sends the second cursor back to the lowest record of the destinations that are behind and may be sent to.
+func (s *shipper) follow(now time.Time) {
+	lowest := uint64(0)
+	for _, d := range s.destinations {
+		if d.behind == 0 || d.following || d.parked != nil || now.Before(d.notBefore) || !s.window.ready(d) {
 			continue
 		}
-		rec, id, why := s.render(r)
-		if why != nil {
-			if !s.bury(ctx, r, why, dlq.ReasonInvalid) {
-				return
-			}
-			continue
+		if !s.second.idle && d.behind >= s.second.next() {
+			d.following = true
+		} else if lowest == 0 || d.behind < lowest {
+			lowest = d.behind
 		}
-		if !s.send(r.Seq, id, rec) {
+	}
+	if lowest == 0 || !s.second.idle && now.Sub(s.soughtAt) < seekEvery {
+		return
+	}
+	s.soughtAt = now
+	s.second.seek(lowest)
+	for _, d := range s.destinations {
+		d.following = d.following || d.behind != 0 && d.parked == nil && !now.Before(d.notBefore) && s.window.ready(d)
+	}
+}
+
+// caughtUp notes that the second cursor is where the first one is: what follows is not behind any more.
+func (s *shipper) caughtUp() {
+	if s.second.next() < s.first.next() {
+		return
+	}
+	s.second.idle = true
+	for _, d := range s.destinations {
+		if d.following {
+			d.behind, d.following = 0, false
+		}
+	}
+}
+
+// next is the sequence of the record that the cursor deals with next.
+func (c *cursor) next() uint64 {
+	if c.at < len(c.batch) {
+		return c.batch[c.at].Seq
+	}
+	return c.reader.Next()
+}
+
+func (c *cursor) empty() bool { return c.at == len(c.batch) }
+
+func (c *cursor) seek(seq uint64) {
+	c.reader.Seek(seq)
+	c.batch, c.at, c.held, c.idle = c.batch[:0], 0, time.Time{}, false
+}
+
+// flight is a record on its way to the broker.
+type flight struct {
+	to    *destination
+	seq   uint64
+	size  int // of the event, in bytes
+	id    firetrail.ID
+	alone bool
+	err   error
+}
+
+// landing takes what the client's promises say. All of them run on one goroutine, and nothing there may wait: not for
+// Config.OnAcknowledged, nor for a lock that Fire takes.
+type landing struct {
+	mu      sync.Mutex
+	change  *sync.Cond
+	flights []*flight
+	closed  bool
+}
+
+func newLanding() *landing {
+	l := &landing{}
+	l.change = sync.NewCond(&l.mu)
+	return l
+}
+
+func (l *landing) add(f *flight) {
+	l.mu.Lock()
+	l.flights = append(l.flights, f)
+	first := len(l.flights) == 1
+	l.mu.Unlock()
+	if first {
+		l.change.Signal()
+	}
+}
+
+// take waits for flights and returns them, in order; none where the landing is closed. It reuses what it returned before.
+func (l *landing) take(reuse []*flight) []*flight {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.flights) == 0 && !l.closed {
+		l.change.Wait()
+	}
+	taken := l.flights
+	clear(reuse)
+	l.flights = reuse[:0]
+	return taken
+}
+
+func (l *landing) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.change.Signal()
+}
+
+// land counts what was acknowledged, tells of it, and has the log release it.
+func (s *shipper) land() {
+	var flights []*flight
+	for {
+		if flights = s.landing.take(flights); len(flights) == 0 {
 			return
 		}
-	}
-}
-
-// send hands a record to Kafka when the window has room, and reports false when another has come back.
-//
-// A large one goes alone. The broker refuses a record for its size, if at all, and with it fails what is buffered
-// for its partition; but what is handed over between the refusal and the news of it would go through, and overtake
-// what failed. So nothing is.
-func (s *shipper) send(seq uint64, id firetrail.ID, rec *kgo.Record) bool {
-	size, most := len(rec.Value), s.p.cfg.MaxInFlight
-	large := size > largeRecord
-	if large {
-		most = 1
-	}
-	if !s.window.begin(size, most, maxInFlightBytes) {
-		return false
-	}
-	s.produce(seq, id, rec)
-	return !large || s.window.idle()
-}
-
-// produce hands one record to Kafka. Its context is never ctx, nor a request's: that of the first record in a
-// batch counts for all of the partition's.
-func (s *shipper) produce(seq uint64, id firetrail.ID, rec *kgo.Record) {
-	size := len(rec.Value)
-	s.p.client.Produce(context.Background(), rec, func(_ *kgo.Record, err error) {
-		// All promises of the client run on one goroutine: nothing here waits.
-		if err == nil {
-			s.count(seq, id)
+		for _, f := range flights {
+			if f.err == nil {
+				s.count(f.seq, f.id)
+			}
 		}
-		s.release(s.window.end(seq, size, err))
-	})
+		s.release(s.window.landed(flights))
+	}
 }
 
 // count counts an acknowledged record. A source's end has no id here, and nobody fired it.
@@ -146,6 +396,8 @@ func (s *shipper) count(seq uint64, id firetrail.ID) {
 		s.p.shipped.Add(1)
 	}
 	if f := s.p.cfg.OnAcknowledged; f != nil && !id.IsZero() {
+		s.p.telling.Lock()
+		defer s.p.telling.Unlock()
 		f(id, recovered)
 	}
 }
@@ -153,139 +405,6 @@ func (s *shipper) count(seq uint64, id firetrail.ID) {
 func (s *shipper) release(low uint64) {
 	if low != 0 {
 		s.log.Release(low)
-	}
-}
-
-// render makes the Kafka record of a log's record; the id is zero for a source's end. An error says that it is no
-// event that can be sent.
-func (s *shipper) render(r wal.Record) (*kgo.Record, firetrail.ID, error) {
-	if r.Type != recordEvent && r.Type != recordClosing {
-		return nil, firetrail.ID{}, fmt.Errorf("record type %d is not known; a newer program wrote it", r.Type)
-	}
-	e, err := firetrail.DecodeBinary(r.Payload)
-	if err != nil {
-		return nil, e.ID, err
-	}
-	if err := fit(r.Type, &e); err != nil {
-		return nil, e.ID, err
-	}
-	if cap(s.arena)-len(s.arena) < 2*len(r.Payload)+1024 {
-		s.arena = make([]byte, 0, max(arenaSize, 4*len(r.Payload)))
-	}
-	start := len(s.arena)
-	b, err := e.AppendCloudEvent(s.arena)
-	if err != nil {
-		return nil, e.ID, err
-	}
-	s.arena = b
-	key := []byte{}
-	if e.Tenant != "" {
-		key = []byte(e.Tenant)
-	}
-	if r.Type == recordClosing {
-		e.ID = firetrail.ID{}
-	}
-	return &kgo.Record{Topic: s.p.cfg.Topic, Key: key, Value: b[start:len(b):len(b)], Headers: eventHeaders}, e.ID, nil
-}
-
-// eventHeaders are the same for every record; nobody writes to them.
-var eventHeaders = recordHeaders()
-
-func recordHeaders() (hs []kgo.RecordHeader) {
-	for _, h := range firetrail.CloudEventHeaders() {
-		hs = append(hs, kgo.RecordHeader{Key: h.Key, Value: h.Value})
-	}
-	return hs
-}
-
-// goBack deals with records that came back: when nothing is in flight any more it reads again from the lowest
-// that failed. Where the broker refused a record, all that were buffered for its partition failed with it, so
-// they are sent one at a time until the culprit fails alone.
-func (s *shipper) goBack(ctx context.Context) {
-	failed, err := s.window.settle()
-	s.log.Release(s.window.mark())
-	last := s.reader.Next()
-	s.reader.Seek(failed)
-	switch {
-	case errors.Is(err, kgo.ErrClientClosed):
-	case refused(err):
-		s.complain("the broker refuses something in a batch; its records are sent one at a time", err)
-		s.oneByOne(ctx, last)
-	default:
-		s.outage(ctx, err)
-	}
-}
-
-func (s *shipper) outage(ctx context.Context, err error) {
-	s.complain("the broker doesn't take events; they wait in the log", err)
-	if lostTopic(err) { // the client has to forget what it knows of it
-		s.p.client.PurgeTopicsFromClient(s.p.cfg.Topic)
-	}
-	s.pause(ctx)
-}
-
-// oneByOne sends the records before the sequence last one at a time. One that is refused is a letter.
-func (s *shipper) oneByOne(ctx context.Context, last uint64) {
-	for s.reader.Next() < last && ctx.Err() == nil {
-		records, err := s.read(ctx, nil, 1)
-		if err != nil {
-			return
-		}
-		r := records[0]
-		if s.window.settled(r.Seq) {
-			continue
-		}
-		rec, id, why := s.render(r)
-		reason := dlq.ReasonInvalid
-		if why == nil {
-			reason = dlq.ReasonUnsendable
-			if why = s.p.single.send(ctx, rec); why == nil {
-				s.count(r.Seq, id)
-				s.release(s.window.finish(r.Seq, nil))
-			}
-		}
-		switch {
-		case why == nil:
-		case reason == dlq.ReasonUnsendable && !refused(why):
-			s.reader.Seek(r.Seq)
-			if ctx.Err() == nil && !errors.Is(why, kgo.ErrClientClosed) {
-				s.outage(ctx, why)
-			}
-			return
-		case !s.bury(ctx, r, why, reason):
-			return
-		}
-	}
-}
-
-// bury makes a letter of a record that can't be sent, and reports false when ctx ended before it was kept.
-func (s *shipper) bury(ctx context.Context, r wal.Record, why error, reason string) bool {
-	l := s.p.letter(r.Type, r.Payload, reason, why)
-	for {
-		err := s.p.letters.bury(ctx, r.Type, l)
-		if err == nil {
-			s.release(s.window.finish(r.Seq, fmt.Errorf("%w: %w", ErrRefused, why)))
-			return true
-		}
-		s.complain("a dead letter can't be written; shipping waits for it", err)
-		if s.pause(ctx); ctx.Err() != nil {
-			s.reader.Seek(r.Seq)
-			return false
-		}
-	}
-}
-
-// pause waits before another try, longer each time until something was done in between.
-func (s *shipper) pause(ctx context.Context) {
-	if mark := s.window.mark(); mark != s.paused {
-		s.paused, s.backoff = mark, 0
-	}
-	s.backoff = min(max(2*s.backoff, minBackoff), maxBackoff)
-	t := time.NewTimer(s.backoff)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }
 

@@ -1,24 +1,28 @@
 package producer
 
 import (
+	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
-// window follows the records of one log that were handed to Kafka: which are done, and up to where all are.
-// A record is done when the broker has acknowledged it, when it is a letter, or when the log has lost it.
+// window follows the records of one log that were handed to Kafka: which are done, up to where all are, and how many
+// are in flight to each destination. A record is done when the broker has acknowledged it, when it is a letter, or
+// when the log has lost it.
 type window struct {
+	share share
+	stir  chan struct{} // has a token when something has changed since the shipper looked
+
 	mu       sync.Mutex
-	change   *sync.Cond
-	low      uint64 // every record at or below it is done
-	told     uint64 // the low that the log knows
-	done     []bool // of low+1, low+2 …
+	marks    marks
+	told     uint64 // the mark that the log knows
 	inFlight int
-	bytes    int64
-	failed   uint64 // lowest record that came back since the last settle; 0 is none
-	err      error  // why
 	waiters  map[uint64]chan<- error
 	flushers []flusher
+	lent     hold // what destinations hold beyond their reserves
+	acked    time.Time
+	lastErr  error // why a record came back last; nil once one was acknowledged
 }
 
 // flusher waits for every record up to seq.
@@ -31,17 +35,7 @@ type flusher struct {
 const releaseEvery = 256
 
 func newWindow(low uint64) *window {
-	w := &window{low: low, told: low, waiters: map[uint64]chan<- error{}}
-	w.change = sync.NewCond(&w.mu)
-	return w
-}
-
-func (w *window) isDone(seq uint64) bool {
-	if seq <= w.low {
-		return true
-	}
-	i := seq - w.low - 1
-	return i < uint64(len(w.done)) && w.done[i]
+	return &window{marks: newMarks(low), told: low, waiters: map[uint64]chan<- error{}, stir: make(chan struct{}, 1)}
 }
 
 // settled reports whether seq is done. Records are read again after a failure; those that were acknowledged
@@ -49,48 +43,187 @@ func (w *window) isDone(seq uint64) bool {
 func (w *window) settled(seq uint64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.isDone(seq)
+	return w.marks.has(seq)
 }
 
-// begin lets a record be sent, once the window has room. It reports false, with nothing begun, when another
-// has failed.
-func (w *window) begin(size, most int, mostBytes int64) bool {
+// verdict is what begin says.
+type verdict uint8
+
+const (
+	mayGo     verdict = iota // it may be sent
+	isDone                   // it is done already
+	noRoom                   // its destination has no room
+	hasFailed                // something of its destination has come back, and is to be dealt with first
+)
+
+// begin lets a record be sent where its destination has room. What is sent alone has room when nothing else is in
+// flight to it, and keeps all else out.
+func (w *window) begin(f *flight) verdict {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.failed == 0 && w.inFlight > 0 && (w.inFlight >= most || w.bytes+int64(size) > mostBytes) {
-		w.change.Wait()
-	}
-	if w.failed != 0 {
-		return false
+	d := f.to
+	switch {
+	case w.marks.has(f.seq):
+		return isDone
+	case d.failed != 0:
+		return hasFailed
+	case d.alone || f.alone && d.held.records > 0 || !w.share.room(d, &w.lent, f.size):
+		return noRoom
 	}
 	w.inFlight++
-	w.bytes += int64(size)
-	return true
+	w.share.take(d, &w.lent, f.size)
+	d.alone = f.alone
+	if d.since.IsZero() || d.held.records == 1 && d.behind == 0 {
+		d.since = time.Now()
+	}
+	return mayGo
 }
 
-// end takes back a record that begin let through. It returns what the log is to be told to release, 0 for
+// landed takes back records that begin let through. It returns what the log is to be told to release, 0 for
 // nothing.
-func (w *window) end(seq uint64, size int, err error) (release uint64) {
+func (w *window) landed(flights []*flight) (release uint64) {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range flights {
+		d := f.to
+		w.inFlight--
+		w.share.giveBack(d, &w.lent, f.size)
+		if f.alone {
+			d.alone = false
+		}
+		if f.err != nil {
+			w.lastErr, d.lastErr = f.err, f.err
+			if d.failed == 0 || f.seq < d.failed {
+				d.failed, d.err, d.failedAlone = f.seq, f.err, f.alone
+			}
+			continue
+		}
+		w.markDone(f.seq, nil)
+		w.acked, d.acked, w.lastErr, d.lastErr = now, now, nil, nil
+		d.since = time.Time{}
+		if d.held.records > 0 {
+			d.since = now
+		}
+	}
+	w.wake()
+	return w.tell(w.inFlight == 0)
+}
+
+// takeBack undoes a begin whose record was not sent after all.
+func (w *window) takeBack(f *flight) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.inFlight--
-	w.bytes -= int64(size)
-	if err == nil {
-		w.markDone(seq, nil)
-	} else if w.failed == 0 || seq < w.failed {
-		w.failed, w.err = seq, err
+	w.share.giveBack(f.to, &w.lent, f.size)
+	if f.alone {
+		f.to.alone = false
 	}
-	w.change.Broadcast()
-	return w.tell(w.inFlight == 0)
+}
+
+// failure returns what has come back of a destination once nothing of it is in flight any more, and forgets it;
+// seq is 0 where nothing has.
+func (w *window) failure(d *destination) (seq uint64, alone bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d.failed == 0 || d.held.records > 0 {
+		return 0, false, nil
+	}
+	seq, alone, err = d.failed, d.failedAlone, d.err
+	d.failed, d.err, d.failedAlone = 0, nil, false
+	return seq, alone, err
+}
+
+// ready reports whether more of a destination may be sent, with some room.
+func (w *window) ready(d *destination) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return d.failed == 0 && !d.alone && (d.held.records == 0 || d.held.records < w.share.reserve.records/2)
+}
+
+// stuck reports since when a destination has had something to send without anything of it being acknowledged,
+// where others were acknowledged all the while, and why a record of it came back last; the zero time where that isn't
+// so. recent is how long ago the last of the others may be at the most.
+func (w *window) stuck(d *destination, now time.Time, recent time.Duration) (since time.Time, why error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d.since.IsZero() || d.held.records == 0 && d.behind == 0 || !w.acked.After(d.since) || now.Sub(w.acked) > recent {
+		return time.Time{}, nil
+	}
+	return d.since, d.lastErr
+}
+
+// holds reports whether something of a destination is in flight, or has come back and was not yet dealt with.
+func (w *window) holds(d *destination) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return d.held.records > 0 || d.failed != 0
+}
+
+// startAnew forgets for how long a destination has taken nothing.
+func (w *window) startAnew(d *destination) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d.since, d.lastErr = time.Time{}, nil
+}
+
+// ackedSince reports whether something of a destination was acknowledged after a time.
+func (w *window) ackedSince(d *destination, t time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return d.acked.After(t)
+}
+
+// restart divides what may be in flight anew. Nothing is in flight.
+func (w *window) restart(s share) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.share, w.lent = s, hold{}
+}
+
+// trouble returns why a record came back last, where none was acknowledged since.
+func (w *window) trouble() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lastErr
+}
+
+func (w *window) wake() {
+	select {
+	case w.stir <- struct{}{}:
+	default:
+	}
+}
+
+// wait returns after a while, or when something has changed.
+func (w *window) wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-w.stir:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// settle waits until nothing is in flight.
+func (w *window) settle() {
+	for {
+		w.mu.Lock()
+		n := w.inFlight
+		w.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		<-w.stir
+	}
 }
 
 // finish marks a record done that isn't in flight. why is told to whoever waits for its acknowledgement.
 func (w *window) finish(seq uint64, why error) (release uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.isDone(seq) {
-		w.markDone(seq, why)
-	}
+	w.markDone(seq, why)
 	return w.tell(w.inFlight == 0)
 }
 
@@ -98,99 +231,60 @@ func (w *window) finish(seq uint64, why error) (release uint64) {
 func (w *window) skip(from, to uint64) (release uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	from = max(from, w.low+1)
-	if from == w.low+1 && len(w.done) == 0 && from <= to {
-		w.low = to // however many they are
+	if from = max(from, w.marks.low+1); from > to {
+		return 0
+	}
+	if from == w.marks.low+1 { // however many they are
+		w.marks.setTo(to)
 		w.serveFlushers()
-		for seq, told := range w.waiters {
-			if seq <= to {
-				told <- errLost
-				delete(w.waiters, seq)
-			}
+	} else {
+		for seq := from; seq <= to; seq++ {
+			w.marks.set(seq)
 		}
 	}
-	for ; from <= to; from++ {
-		if !w.isDone(from) {
-			w.markDone(from, errLost)
+	for seq, told := range w.waiters {
+		if from <= seq && seq <= to {
+			told <- errLost
+			delete(w.waiters, seq)
 		}
 	}
 	return w.tell(w.inFlight == 0)
 }
 
 func (w *window) markDone(seq uint64, why error) {
-	if told, ok := w.waiters[seq]; ok {
+	if told, ok := w.waiters[seq]; ok && !w.marks.has(seq) {
 		told <- why
 		delete(w.waiters, seq)
 	}
-	i := seq - w.low - 1
-	for uint64(len(w.done)) <= i {
-		w.done = append(w.done, false)
+	if w.marks.set(seq) {
+		w.serveFlushers()
 	}
-	w.done[i] = true
-	n := 0
-	for n < len(w.done) && w.done[n] {
-		n++
-	}
-	if n == 0 {
-		return
-	}
-	w.low += uint64(n)
-	w.done = w.done[:copy(w.done, w.done[n:])]
-	w.serveFlushers()
 }
 
 func (w *window) serveFlushers() {
-	for i := 0; i < len(w.flushers); i++ {
-		if f := w.flushers[i]; f.seq <= w.low {
-			close(f.done)
-			w.flushers = append(w.flushers[:i], w.flushers[i+1:]...)
-			i--
+	w.flushers = slices.DeleteFunc(w.flushers, func(f flusher) bool {
+		if f.seq > w.marks.low {
+			return false
 		}
-	}
+		close(f.done)
+		return true
+	})
 }
 
 func (w *window) tell(now bool) uint64 {
-	if w.low == w.told || !now && w.low < w.told+releaseEvery {
+	if w.marks.low == w.told || !now && w.marks.low < w.told+releaseEvery {
 		return 0
 	}
-	w.told = w.low
-	return w.low
+	w.told = w.marks.low
+	return w.told
 }
 
-// settle waits until nothing is in flight, and returns the lowest record that failed, and why; 0 where none
-// did. The window lets records through again afterwards.
-func (w *window) settle() (failed uint64, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for w.inFlight > 0 {
-		w.change.Wait()
-	}
-	failed, err = w.failed, w.err
-	w.failed, w.err = 0, nil
-	return failed, err
-}
-
-// idle waits until nothing is in flight, and reports whether nothing has failed.
-func (w *window) idle() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for w.inFlight > 0 {
-		w.change.Wait()
-	}
-	return w.failed == 0
-}
-
-func (w *window) hasFailed() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.failed != 0
-}
-
-// mark returns the sequence up to which all are done.
+// mark returns the sequence up to which all are done, for the log to be told.
 func (w *window) mark() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.low
+	w.told = max(w.told, w.marks.low)
+	return w.marks.low
 }
 
 // await has told, which must have room, told when seq, which is not in the log yet, is done.
@@ -211,7 +305,7 @@ func (w *window) forget(seq uint64) {
 func (w *window) lose(seq uint64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.isDone(seq) {
+	if w.marks.has(seq) {
 		return false
 	}
 	if told, ok := w.waiters[seq]; ok {
@@ -233,7 +327,7 @@ func (w *window) flushed(seq uint64) <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	done := make(chan struct{})
-	if seq <= w.low {
+	if seq <= w.marks.low {
 		close(done)
 	} else {
 		w.flushers = append(w.flushers, flusher{seq, done})

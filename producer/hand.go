@@ -1,0 +1,173 @@
+package producer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/wal"
+)
+
+// hand deals with a record that a cursor has come to: it is handed to Kafka, or made a letter, or passed over. It
+// reports false where the record has to wait.
+func (s *shipper) hand(ctx context.Context, c *cursor, r wal.Record) bool {
+	head, err := firetrail.ReadBinaryHead(r.Payload)
+	if r.Type != recordEvent && r.Type != recordClosing {
+		err = fmt.Errorf("record type %d is not known; a newer program wrote it", r.Type)
+	}
+	if err != nil {
+		return s.window.settled(r.Seq) || s.bury(ctx, r, err, dlq.ReasonInvalid)
+	}
+	s.key.Key = head.Tenant
+	d := s.destinations[s.p.route.hash.Partition(&s.key, len(s.destinations))]
+	switch second := c == &s.second; {
+	case d.behind != 0 && (!second || !d.following || r.Seq < d.behind):
+		return true // the second cursor will come, or has been, here
+	case d.behind == 0 && second:
+		return true // the first one has dealt with it
+	case d.parked != nil:
+		d.pass(r.Seq)
+		return true
+	}
+	switch s.send(ctx, d, r, head.ID) {
+	case mayGo, isDone:
+		if d.behind != 0 {
+			d.behind = r.Seq + 1
+		}
+		return true
+	case hasFailed:
+		d.pass(r.Seq)
+		return true
+	default:
+		return s.outOfPatience(c, d, r.Seq)
+	}
+}
+
+// outOfPatience reports whether a record for which there is no room is passed over.
+func (s *shipper) outOfPatience(c *cursor, d *destination, seq uint64) bool {
+	now := time.Now()
+	if c.held.IsZero() {
+		c.held = now
+	}
+	if now.Sub(c.held) < patience {
+		return false
+	}
+	d.pass(seq)
+	return true
+}
+
+// send hands a record to Kafka, if its destination has room.
+func (s *shipper) send(ctx context.Context, d *destination, r wal.Record, id firetrail.ID) verdict {
+	if len(s.flights) == 0 {
+		s.flights = make([]flight, 64)
+	}
+	f := &s.flights[0]
+	*f = flight{to: d, seq: r.Seq, size: len(r.Payload), id: id, alone: r.Seq <= d.aloneTo}
+	if r.Type == recordClosing {
+		f.id = firetrail.ID{} // nobody fired it
+	}
+	if v := s.window.begin(f); v != mayGo {
+		return v
+	}
+	rec, why := s.render(r)
+	reason := dlq.ReasonInvalid
+	if why == nil && d.culprit == r.Seq {
+		reason, why = dlq.ReasonUnsendable, d.why
+		d.culprit, d.why, d.aloneTo = 0, nil, 0
+	}
+	if why != nil {
+		s.window.takeBack(f)
+		if !s.bury(ctx, r, why, reason) {
+			return noRoom
+		}
+		return isDone
+	}
+	if !f.alone && len(rec.Value)+len(rec.Key) > s.toAlone {
+		s.window.takeBack(f)
+		f.alone = true
+		if v := s.window.begin(f); v != mayGo {
+			return v
+		}
+	}
+	s.flights = s.flights[1:]
+	d.last = max(d.last, r.Seq)
+	s.produce(f, rec)
+	return mayGo
+}
+
+// produce hands one record to Kafka. Its context is the destination's, never a request's.
+func (s *shipper) produce(f *flight, rec *kgo.Record) {
+	if f.alone {
+		s.p.wg.Go(func() {
+			f.err = s.p.single.send(f.to.ctx, rec)
+			s.landing.add(f)
+		})
+		return
+	}
+	rec.Partition = f.to.partition
+	s.p.client.Produce(f.to.ctx, rec, func(_ *kgo.Record, err error) {
+		f.err = err
+		s.landing.add(f)
+	})
+}
+
+const arenaSize = 256 << 10
+
+// render makes the Kafka record of a log's record. An error says that it is no event that can be sent.
+func (s *shipper) render(r wal.Record) (*kgo.Record, error) {
+	e, err := firetrail.DecodeBinary(r.Payload)
+	if err != nil {
+		return nil, err
+	}
+	if err := fit(r.Type, &e); err != nil {
+		return nil, err
+	}
+	if cap(s.arena)-len(s.arena) < 2*len(r.Payload)+1024 {
+		s.arena = make([]byte, 0, max(arenaSize, 4*len(r.Payload)))
+	}
+	start := len(s.arena)
+	b, err := e.AppendCloudEvent(s.arena)
+	if err != nil {
+		return nil, err
+	}
+	s.arena = b
+	key := []byte{}
+	if e.Tenant != "" {
+		key = []byte(e.Tenant)
+	}
+	return &kgo.Record{Topic: s.p.cfg.Topic, Key: key, Value: b[start:len(b):len(b)], Headers: eventHeaders}, nil
+}
+
+// eventHeaders are the same for every record; nobody writes to them.
+var eventHeaders = recordHeaders()
+
+func recordHeaders() (hs []kgo.RecordHeader) {
+	for _, h := range firetrail.CloudEventHeaders() {
+		hs = append(hs, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	return hs
+}
+
+// bury makes a letter of a record that can't be sent, and reports false when ctx ended before it was kept.
+func (s *shipper) bury(ctx context.Context, r wal.Record, why error, reason string) bool {
+	l := s.p.letter(r.Type, r.Payload, reason, why)
+	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
+		err := s.p.letters.bury(ctx, r.Type, l)
+		if err == nil {
+			s.release(s.window.finish(r.Seq, fmt.Errorf("%w: %w", ErrRefused, why)))
+			return true
+		}
+		s.complain("a dead letter can't be written; shipping waits for it", err)
+		t := time.NewTimer(backoff)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return false
+		}
+	}
+}
