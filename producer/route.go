@@ -142,7 +142,7 @@ func (r *route) learn(p *Producer) {
 func (r *route) askOnce(p *Producer) bool {
 	ctx, cancel := context.WithTimeout(p.ctx, deliverTimeout)
 	defer cancel()
-	s, err := kafkaclient.TopicShape(ctx, p.single.client, r.topic)
+	s, err := kafkaclient.TopicShape(ctx, p.client, r.topic)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.lastErr = err; err != nil || s.Partitions == 0 {
