@@ -158,6 +158,9 @@ func (a *account) find(addrs []string) places {
 		_, err := wal.Inspect(c, func(r wal.Record) { note(found.log, r.Payload) })
 		require.NoError(a.t, err)
 	}
+	if i, err := os.Stat(filepath.Join(root, "dlq")); err != nil || !i.IsDir() {
+		return found
+	}
 	for kind, letters := range readLetters(a.t, a.cfg) {
 		for _, l := range letters {
 			if kind == dlq.Waiting {

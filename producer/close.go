@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -100,18 +101,36 @@ func (p *Producer) close(ctx context.Context) error {
 	p.drain(ctx)
 	// From here on nothing waits for the broker. Whoever called Close doesn't wait beyond ctx either, but what
 	// can be saved is saved.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.saveFor)
 	defer cancel()
-	errs := []error{p.letters.close(ctx)}
+	some, cancelSome := context.WithTimeout(ctx, p.saveFor/2) // the logs need some of it, too
+	defer cancelSome()
+	errs := []error{p.letters.close(some)}
 	p.cancel()
 	p.client.Close() // what is in flight comes back
 	p.single.client.Close()
-	p.wg.Wait()
+	errs = append(errs, p.join(ctx))
 	for _, o := range p.logs.all() {
 		errs = append(errs, o.log.Close(ctx), p.giveUp(o))
 	}
 	p.drops.tell(&p.cfg)
 	return errors.Join(errs...)
+}
+
+// join waits for the producer's goroutines. One that hangs at a disk is left behind: it ends when the disk does
+// something.
+func (p *Producer) join(ctx context.Context) error {
+	joined := make(chan struct{})
+	go func() {
+		p.wg.Wait()
+		close(joined)
+	}()
+	select {
+	case <-joined:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("producer: closing: still at work in %s: %w", filepath.Join(p.cfg.Dir, p.cfg.Namespace), ctx.Err())
+	}
 }
 
 // giveUp counts what a closed log holds in memory alone.

@@ -75,7 +75,9 @@ func (p *Producer) openLogs() error {
 }
 
 // isConfig reports whether err can't pass by itself.
-func isConfig(err error) bool { return errors.Is(err, wal.ErrVersion) || errors.Is(err, errConfig) }
+func isConfig(err error) bool {
+	return errors.Is(err, wal.ErrVersion) || errors.Is(err, wal.ErrNoLocks) || errors.Is(err, errConfig)
+}
 
 var errConfig = errors.New("producer: WAL")
 
@@ -131,6 +133,9 @@ func (p *Producer) adopt() {
 			case errors.Is(err, wal.ErrLocked):
 			case err != nil:
 				p.cfg.Logger.Error("producer: a log of a process that is gone can't be opened; its events wait there", "dir", c.Dir, "error", err)
+			case p.ctx.Err() != nil: // Close may not have waited for a disk that hung
+				p.putBack(l)
+				return
 			default:
 				p.start(p.logs.add(p, l, slot), true, nil)
 			}
@@ -140,6 +145,15 @@ func (p *Producer) adopt() {
 		case <-p.ctx.Done():
 			return
 		}
+	}
+}
+
+// putBack closes a log that was opened too late.
+func (p *Producer) putBack(l *wal.Log) {
+	ctx, cancel := context.WithTimeout(context.Background(), p.saveFor)
+	defer cancel()
+	if err := l.Close(ctx); err != nil {
+		p.cfg.Logger.Warn("producer: closing a log", "error", err)
 	}
 }
 
@@ -195,6 +209,10 @@ func (p *Producer) replaceStandIn(drained <-chan struct{}, handedOver chan<- str
 		if err != nil {
 			p.logs.fail(err, p.cfg.Clock())
 			continue
+		}
+		if p.ctx.Err() != nil { // Close may not have waited for a disk that hung
+			p.putBack(l)
+			return
 		}
 		o := p.logs.add(p, l, slot)
 		p.mu.Lock()

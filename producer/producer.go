@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -29,6 +30,8 @@ type Producer struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	closed chan struct{} // closed when Close has done its work
+
+	saveFor time.Duration // closeTimeout
 
 	mu        sync.Mutex // the stamp: order in the log is order of id and seq
 	log       *wal.Log   // where events go now
@@ -82,7 +85,7 @@ func New(cfg Config) (*Producer, error) {
 		return nil, err
 	}
 	p := &Producer{
-		cfg: cfg, client: client, route: route, single: single, closed: make(chan struct{}),
+		cfg: cfg, client: client, route: route, single: single, closed: make(chan struct{}), saveFor: closeTimeout,
 		clock: stamps, sequences: newSequences(newSource(), cfg.MaxTenants),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())

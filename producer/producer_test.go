@@ -3,7 +3,6 @@ package producer
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -434,22 +433,6 @@ func TestConcurrentFire(t *testing.T) {
 	s := p.Stats()
 	require.EqualValues(t, workers*each, s.Shipped+s.Letters)
 	require.Len(t, a.check(c.ListenAddrs()).broker, workers*each)
-}
-
-func TestCloseIsIdempotentAndBounded(t *testing.T) {
-	cfg := small(t, cluster(t))
-	cfg.Kafka.Brokers = []string{"127.0.0.1:1"}
-	p := start(t, cfg)
-	p.Fire(context.Background(), event("a", 1))
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	err := p.Close(ended)
-	require.True(t, err == nil || errors.Is(err, context.Canceled))
-	first := shut(p, 5*time.Second)
-	require.Equal(t, first, shut(p, time.Second), "the first Close's result")
-	require.Equal(t, wal.Closed, p.Stats().State.State)
-	p = start(t, cfg)
-	require.EqualValues(t, 2, p.Stats().Recovered, "the event, and the end of its source")
 }
 
 func TestConfigErrorsComeTogether(t *testing.T) {

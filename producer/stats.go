@@ -57,7 +57,7 @@ func (p *Producer) Stats() Stats {
 	p.mu.Unlock()
 	s.Log = log.Stats()
 	s.State = s.Log.StateChange
-	if standIn {
+	if standIn && s.State.State != wal.Closed {
 		s.State = p.logs.openFailure()
 	}
 	for _, l := range p.logs.all() {

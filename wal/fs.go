@@ -31,7 +31,7 @@ type FS interface {
 	// written out to that size, so that no store to the mapping needs a new block.
 	Map(name string, size int) (Mapping, error)
 	// Lock takes the exclusive lock of a file, making it, without waiting. The lock ends with the
-	// closer, or with the process. ErrLocked where somebody else has it.
+	// closer, or with the process. ErrLocked where somebody else has it, ErrNoLocks where there are none.
 	Lock(name string) (io.Closer, error)
 }
 
