@@ -26,11 +26,15 @@ type account struct {
 	cfg   Config
 	told  dropped
 	twice bool // an event may be in two places: what failed may have arrived all the same
+	// elsewhere is how many were fired by another process.
+	elsewhere uint64
 
 	mu        sync.Mutex
 	fired     map[string]bool // by key: whether it was taken
 	producers []*Producer
 }
+
+func accountKey(n int) string { return fmt.Sprintf("account-%09d", n) }
 
 var keyPattern = regexp.MustCompile(`account-\d{9}`)
 
@@ -59,7 +63,7 @@ func brokersAway(cfg *Config) { cfg.Kafka.Brokers = []string{"127.0.0.1:1"} }
 func (a *account) mark(e firetrail.Event, taken bool) firetrail.Event {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	key := fmt.Sprintf("account-%09d", len(a.fired))
+	key := accountKey(len(a.fired))
 	a.fired[key] = taken
 	e.Entity.ID = key
 	return e
@@ -96,7 +100,7 @@ func (a *account) check(addrs []string) (found places) {
 	a.t.Helper()
 	told := map[DropReason]uint64{}
 	counted, count := map[DropReason]uint64{}, uint64(0)
-	var fired uint64
+	fired := a.elsewhere
 	for _, p := range a.producers {
 		_ = shut(p, 20*time.Second) // it says what it gave up, which is counted
 		<-p.closed
