@@ -31,7 +31,12 @@ func NewerSchema(open func(t *testing.T) error) Option {
 	return func(k *kit) { k.newer = open }
 }
 
+// SplitByTenant says that a batch of several tenants' rows is stored a tenant at a time, as by a sinkers.Router: that all
+// or none of it is stored holds for each tenant alone.
+func SplitByTenant() Option { return func(k *kit) { k.split = true } }
+
 type kit struct {
+	split    bool
 	open     func(t *testing.T) sinkers.Sinker
 	large    int
 	retained func(*testing.T, sinkers.Retention) sinkers.Sinker

@@ -181,6 +181,9 @@ func sameIDTwoTenants(e *env) {
 // the database.
 func unfitRow(e *env) {
 	r := append(rows("b", 0, 60), rows("a", 0, 60)...)
+	if e.kit.split {
+		r = rows("a", 0, 120)
+	}
 	r[3].Action = firetrail.Name{}
 	r[100].ID = firetrail.ID{}
 	_, err := e.sink.Write(e.ctx, sinkers.Batch{Rows: r})

@@ -50,7 +50,8 @@ func (s *Sink) open(ctx context.Context) error {
 		return s.openReaders(ctx)
 	}
 	if !s.cfg.Beside {
-		if err := s.takeLock(ctx); err != nil {
+		var err error
+		if s.lock, err = takeLock(ctx, s.cfg.Path, s.cfg.WaitForLock); err != nil {
 			return err
 		}
 		if err := create(s.cfg.Path); err != nil {
@@ -87,21 +88,25 @@ func checkPath(cfg Config) error {
 	return nil
 }
 
-func (s *Sink) takeLock(ctx context.Context) error {
-	s.lock = flock.New(s.cfg.Path+".lock", flock.SetPermissions(0o600))
-	locked, err := s.lock.TryLock()
-	if err == nil && !locked && s.cfg.WaitForLock {
-		locked, err = s.lock.TryLockContext(ctx, lockRetry)
+// takeLock takes the lock beside a path.
+func takeLock(ctx context.Context, path string, wait bool) (*flock.Flock, error) {
+	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
+	locked, err := lock.TryLock()
+	if err == nil && !locked && wait {
+		locked, err = lock.TryLockContext(ctx, lockRetry)
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("%w (lock %s.lock): %w", ErrLocked, s.cfg.Path, ctx.Err())
+		err = fmt.Errorf("%w (lock %s.lock): %w", ErrLocked, path, ctx.Err())
 	case err != nil:
-		return fmt.Errorf("lock: %w", err)
+		err = fmt.Errorf("lock: %w", err)
 	case !locked:
-		return fmt.Errorf("%w (lock %s.lock); stop that one, or wait for its lock", ErrLocked, s.cfg.Path)
+		err = fmt.Errorf("%w (lock %s.lock); stop that one, or wait for its lock", ErrLocked, path)
+	default:
+		return lock, nil
 	}
-	return nil
+	_ = lock.Close()
+	return nil, err
 }
 
 // create makes the file with the mode it is to have; SQLite gives its other files the same. A file that is
