@@ -13,6 +13,10 @@ type Option func(*kit)
 // LargeBatch sets how many rows the largest batch has. Default 10,000.
 func LargeBatch(rows int) Option { return func(k *kit) { k.large = rows } }
 
+// AnswersMayBeLost is for a database at the other end of a network: when a Write's context ends on the way, it
+// may have stored the batch all the same.
+func AnswersMayBeLost() Option { return func(k *kit) { k.lossy = true } }
+
 // Retained adds the cases that need a Sinker with a retention: open returns an empty one that expires
 // events by r, whose clock the kit sets.
 func Retained(open func(t *testing.T, r sinkers.Retention) sinkers.Sinker) Option {
@@ -42,6 +46,7 @@ type kit struct {
 	retained func(*testing.T, sinkers.Retention) sinkers.Sinker
 	reopen   func(*testing.T, sinkers.Sinker) sinkers.Sinker
 	newer    func(*testing.T) error
+	lossy    bool
 }
 
 // Run holds the Sinker that open returns to what package sinkers promises, in subtests. Each calls

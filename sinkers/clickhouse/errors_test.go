@@ -1,0 +1,107 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/firetrail/firetrail/sinkers"
+)
+
+// codes are ClickHouse's own names, which TestCodes holds to the server's.
+var codes = []struct {
+	code int32
+	name string
+	kind kind
+}{
+	{6, "CANNOT_PARSE_TEXT", data},
+	{26, "CANNOT_PARSE_QUOTED_STRING", data},
+	{27, "CANNOT_PARSE_INPUT_ASSERTION_FAILED", data},
+	{38, "CANNOT_PARSE_DATE", data},
+	{41, "CANNOT_PARSE_DATETIME", data},
+	{53, "TYPE_MISMATCH", data},
+	{69, "ARGUMENT_OUT_OF_BOUND", data},
+	{70, "CANNOT_CONVERT_TYPE", data},
+	{72, "CANNOT_PARSE_NUMBER", data},
+	{117, "INCORRECT_DATA", data},
+	{128, "TOO_LARGE_ARRAY_SIZE", data},
+	{131, "TOO_LARGE_STRING_SIZE", data},
+	{321, "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE", data},
+	{349, "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN", data},
+	{407, "DECIMAL_OVERFLOW", data},
+	{469, "VIOLATED_CONSTRAINT", data},
+	{691, "UNKNOWN_ELEMENT_OF_ENUM", data},
+
+	{16, "NO_SUCH_COLUMN_IN_TABLE", outage},
+	{20, "NUMBER_OF_COLUMNS_DOESNT_MATCH", outage},
+	{60, "UNKNOWN_TABLE", outage},
+	{81, "UNKNOWN_DATABASE", outage},
+	{164, "READONLY", outage},
+	{192, "UNKNOWN_USER", outage},
+	{193, "WRONG_PASSWORD", outage},
+	{194, "REQUIRED_PASSWORD", outage},
+	{195, "IP_ADDRESS_NOT_ALLOWED", outage},
+	{201, "QUOTA_EXCEEDED", outage},
+	{202, "TOO_MANY_SIMULTANEOUS_QUERIES", outage},
+	{218, "TABLE_IS_DROPPED", outage},
+	{225, "NO_ZOOKEEPER", outage},
+	{236, "ABORTED", outage},
+	{242, "TABLE_IS_READ_ONLY", outage},
+	{243, "NOT_ENOUGH_SPACE", outage},
+	{252, "TOO_MANY_PARTS", outage},
+	{279, "ALL_CONNECTION_TRIES_FAILED", outage},
+	{285, "TOO_FEW_LIVE_REPLICAS", outage},
+	{286, "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE", outage},
+	{319, "UNKNOWN_STATUS_OF_INSERT", outage},
+	{394, "QUERY_WAS_CANCELLED", outage},
+	{473, "DEADLOCK_AVOIDED", outage},
+	{497, "ACCESS_DENIED", outage},
+	{516, "AUTHENTICATION_FAILED", outage},
+	{745, "SERVER_OVERLOADED", outage},
+	{999, "KEEPER_EXCEPTION", outage},
+
+	{33, "CANNOT_READ_ALL_DATA", unknown},
+	{49, "LOGICAL_ERROR", unknown},
+	{62, "SYNTAX_ERROR", unknown},
+	{159, "TIMEOUT_EXCEEDED", unknown},
+	{173, "CANNOT_ALLOCATE_MEMORY", unknown},
+	{209, "SOCKET_TIMEOUT", unknown},
+	{210, "NETWORK_ERROR", unknown},
+	{241, "MEMORY_LIMIT_EXCEEDED", unknown},
+	{1002, "UNKNOWN_EXCEPTION", unknown},
+}
+
+func TestKindsOfCodes(t *testing.T) {
+	listed := map[int32]bool{}
+	for _, c := range codes {
+		listed[c.code] = true
+		for _, err := range []error{
+			&clickhouse.Exception{Code: c.code, Message: c.name},
+			fmt.Errorf("write: %w", &clickhouse.HTTPError{StatusCode: 500, Err: &clickhouse.Exception{Code: c.code}}),
+		} {
+			require.Equal(t, c.kind, kindOf(err), c.name)
+			require.Equal(t, c.kind == data, sinkers.IsPermanent(sorted(err)), c.name)
+			require.ErrorIs(t, sorted(err), err)
+		}
+	}
+	for code := range kinds {
+		require.True(t, listed[code], "code %d is not in the table above", code)
+	}
+	for _, err := range []error{io.EOF, io.ErrUnexpectedEOF, context.Canceled, errors.New("write: broken pipe"), clickhouse.ErrAcquireConnTimeout} {
+		require.Equal(t, unknown, kindOf(err))
+		require.False(t, sinkers.IsPermanent(sorted(err)))
+	}
+}
+
+// The one code with two meanings.
+func TestTooManyParts(t *testing.T) {
+	parts := &clickhouse.Exception{Code: 252, Message: "Too many parts (3004 with average size of 1.00 KiB) in table 'audit_events'"}
+	months := &clickhouse.Exception{Code: 252, Message: "Too many partitions for single INSERT block (more than 100)"}
+	require.Equal(t, outage, kindOf(parts))
+	require.Equal(t, data, kindOf(months))
+}

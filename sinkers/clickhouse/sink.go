@@ -1,0 +1,120 @@
+package clickhouse
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/firetrail/firetrail/sinkers"
+)
+
+// Sink stores events in a ClickHouse database. Its methods may be called concurrently; writes take turns. Get
+// one from [Open].
+type Sink struct {
+	cfg  Config
+	conn driver.Conn
+
+	turn    chan struct{} // holds one token: whoever writes has it, and the columns
+	columns columns
+	seen    seen
+	outage  atomic.Pointer[error] // why the last write failed, where it was the server's fault beyond doubt
+
+	mu       sync.Mutex
+	inFlight sync.WaitGroup
+	closed   bool
+	closing  context.Context // done once Close has begun
+	shut     context.CancelFunc
+	closeErr func() error
+}
+
+var (
+	_ sinkers.Sinker       = (*Sink)(nil)
+	_ sinkers.Pruner       = (*Sink)(nil)
+	_ sinkers.Scanner      = (*Sink)(nil)
+	_ sinkers.Prober       = (*Sink)(nil)
+	_ sinkers.TenantLister = (*Sink)(nil)
+)
+
+func newSink(cfg Config) *Sink {
+	s := &Sink{cfg: cfg, turn: make(chan struct{}, 1)}
+	s.turn <- struct{}{}
+	s.closing, s.shut = context.WithCancel(context.Background())
+	s.closeErr = sync.OnceValue(s.close)
+	return s
+}
+
+// begin is called first by every method. The context it returns also ends when the Sink is closed;
+// end must be called when the method is through with the database.
+func (s *Sink) begin(ctx context.Context) (_ context.Context, end func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, fmt.Errorf("clickhouse: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, fmt.Errorf("clickhouse: %s: %w", s.name(), ErrClosed)
+	}
+	s.inFlight.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.closing, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		s.inFlight.Done()
+	}, nil
+}
+
+// beginWrite is begin for the methods that write.
+func (s *Sink) beginWrite(ctx context.Context) (context.Context, func(), error) {
+	if s.cfg.ReadOnly {
+		return nil, nil, fmt.Errorf("clickhouse: %s: %w", s.name(), ErrReadOnly)
+	}
+	return s.begin(ctx)
+}
+
+// fail says which operation failed, sorts the error into its kind, and puts the context's own error in the
+// place of whatever its end made of the operation.
+func (s *Sink) fail(ctx context.Context, op string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	default:
+		err = sorted(err)
+	}
+	return fmt.Errorf("clickhouse: %s: %s: %w", s.name(), op, err)
+}
+
+// name says which database it is, without the password.
+func (s *Sink) name() string { return strings.Join(s.cfg.Addrs, ",") + "/" + s.cfg.Database }
+
+// Ping implements sinkers.Sinker. It reads the schema's version, and fails when a newer program has
+// migrated the database in the meantime.
+func (s *Sink) Ping(ctx context.Context) error {
+	ctx, end, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return s.fail(ctx, "ping", s.checkVersion(ctx))
+}
+
+// Close implements sinkers.Sinker. It cuts off what is going on.
+func (s *Sink) Close() error { return s.closeErr() }
+
+func (s *Sink) close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.shut()
+	s.inFlight.Wait()
+	if err := s.conn.Close(); err != nil {
+		return fmt.Errorf("clickhouse: %s: close: %w", s.name(), err)
+	}
+	return nil
+}
