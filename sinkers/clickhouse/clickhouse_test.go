@@ -12,12 +12,27 @@ import (
 	"github.com/firetrail/firetrail/sinkers/sinkertest"
 )
 
-func TestSinker(t *testing.T) {
+func TestConformance(t *testing.T) {
 	for _, protocol := range []string{Native, HTTP} {
 		t.Run(protocol, func(t *testing.T) {
-			sinkertest.Run(t, func(t *testing.T) sinkers.Sinker {
-				return openWith(t, configOf(t, testenv.SharedClickHouse(t), protocol))
-			}, sinkertest.AnswersMayBeLost())
+			server := testenv.SharedClickHouse(t)
+			sinkertest.Run(t, func(t *testing.T) sinkers.Sinker { return openWith(t, configOf(t, server, protocol)) },
+				sinkertest.AnswersMayBeLost(),
+				sinkertest.Retained(func(t *testing.T, r sinkers.Retention) sinkers.Sinker {
+					c := configOf(t, server, protocol)
+					c.Retention = r
+					return openWith(t, c)
+				}),
+				sinkertest.Reopened(func(t *testing.T, s sinkers.Sinker) sinkers.Sinker {
+					return openWith(t, s.(*Sink).cfg)
+				}),
+				sinkertest.NewerSchema(func(t *testing.T) error {
+					c := configOf(t, server, protocol)
+					openWith(t, c)
+					server.Exec(t, "INSERT INTO "+c.Database+".firetrail_schema (version) VALUES (99)")
+					_, err := Open(t.Context(), c)
+					return err
+				}))
 		})
 	}
 }

@@ -126,8 +126,6 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-func (c *columns) rows() int { return len(c.id) }
-
 // reset empties the columns, and lets go of the rows' memory.
 func (c *columns) reset() {
 	for _, w := range []*words{&c.tenant, &c.action, &c.actorType, &c.entityType, &c.source} {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/firetrail/firetrail/sinkers"
 )
 
 // Protocols that a server is spoken to by.
@@ -42,8 +44,10 @@ type Config struct {
 	// ReadOnly opens what is there for queries alone: it makes no table and migrates none; Write, Prune and
 	// Probe return an error. It does for users with the profile "readonly".
 	ReadOnly bool
+	// Retention says which events are too old to be stored; Prune is the caller's business. Default: none is.
+	Retention sinkers.Retention
 	// TTLDays makes ClickHouse itself drop what is older, once a whole part of the table is: the net under
-	// Prune. It must not be less than the retention. Default 0: the table's TTL is left as it is;
+	// Prune. It can't be less than the retention. Default 0: the table's TTL is left as it is;
 	// negative: it is taken off.
 	TTLDays int
 	// DialTimeout is the longest to connect, and to wait for one of MaxConns. Default 10 s.
@@ -97,6 +101,12 @@ func (c Config) Validate() error {
 	}
 	if c.ReadOnly && c.TTLDays != 0 {
 		bad("ttl days: a read-only sink sets none; leave it out")
+	}
+	if err := c.Retention.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if c.TTLDays > 0 && c.Retention.Days >= 0 && (c.Retention.Days == 0 || c.TTLDays < c.Retention.Days) {
+		bad("ttl days: %d is less than the retention (%d days, 0 being for ever); raise it, or leave it out", c.TTLDays, c.Retention.Days)
 	}
 	if c.TTLDays > maxTTLDays {
 		bad("ttl days: %d is over %d; leave it out and let Prune do it", c.TTLDays, maxTTLDays)

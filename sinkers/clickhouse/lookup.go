@@ -24,40 +24,50 @@ type key struct {
 // inserted in the same microsecond always the same.
 const wins = "(first_wins, hash)"
 
-// winners returns the content hash of the stored event for each key among rows that there is one for.
-//
-// For a stream of new events that is usually answered by the bounds of the table's parts and granules alone: none
-// has such times, or ids. Otherwise the ids are sent along (without the tenants, whose set would cost more than the
-// few rows of other tenants with the same id). The bounds of time are those of the ids' milliseconds, which
-// the times of all events with these ids lie in.
-func (s *Sink) winners(ctx context.Context, rows []sinkers.Row) (map[key][16]byte, error) {
-	low, high := &rows[0].ID, &rows[0].ID
-	from, to := milli(&rows[0]), milli(&rows[0])
+// bounds are what the events with the ids of some rows lie within: their ids, and the milliseconds of these, which
+// are those of their times.
+type bounds struct {
+	low, high firetrail.ID
+	from, to  int64 // ms since 1970, both included
+}
+
+func boundsOf(rows []sinkers.Row) bounds {
+	low, high := &rows[0], &rows[0]
+	from, to := milli(low), milli(low)
 	for i := range rows {
 		r := &rows[i]
-		if bytes.Compare(r.ID[:], low[:]) < 0 {
-			low = &r.ID
+		if bytes.Compare(r.ID[:], low.ID[:]) < 0 {
+			low = r
 		}
-		if bytes.Compare(r.ID[:], high[:]) > 0 {
-			high = &r.ID
+		if bytes.Compare(r.ID[:], high.ID[:]) > 0 {
+			high = r
 		}
 		ms := milli(r)
 		from, to = min(from, ms), max(to, ms)
 	}
-	within := fmt.Sprintf("time_us >= %d AND time_us < %d AND id >= %s AND id <= %s",
-		from*1000, (to+1)*1000, idLiteral(low[:]), idLiteral(high[:]))
-	var some uint64
-	err := s.conn.QueryRow(ctx, "SELECT count() FROM (SELECT 1 FROM audit_events WHERE "+within+" LIMIT 1)").Scan(&some)
-	if err != nil || some == 0 {
-		return nil, err
-	}
+	return bounds{low.ID, high.ID, from, to}
+}
+
+func milli(r *sinkers.Row) int64 { return r.Time.UnixMilli() }
+
+// condition holds for the events within the bounds. That of time spares whole parts of the table.
+func (b bounds) condition() string {
+	return fmt.Sprintf("time_us >= %d AND time_us < %d AND id >= %s AND id <= %s",
+		b.from*1000, (b.to+1)*1000, idLiteral(b.low[:]), idLiteral(b.high[:]))
+}
+
+// winners returns the content hash of the stored event for each key among rows that there is one for.
+//
+// The ids are sent along without the tenants, whose set would cost more than the few rows of other tenants with
+// the same id.
+func (s *Sink) winners(ctx context.Context, rows []sinkers.Row) (map[key][16]byte, error) {
 	ids, err := idTable(rows)
 	if err != nil {
 		return nil, err
 	}
 	found, err := s.conn.Query(clickhouse.Context(ctx, clickhouse.WithExternalTable(ids)), fmt.Sprintf(
 		"SELECT tenant_id, id, argMax(hash, %s) FROM audit_events WHERE %s AND id IN (SELECT id FROM %s) GROUP BY tenant_id, id",
-		wins, within, ids.Name()))
+		wins, boundsOf(rows).condition(), ids.Name()))
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +99,6 @@ func idTable(rows []sinkers.Row) (*ext.Table, error) {
 	_, err = table.Block().Columns[0].Append(ids)
 	return table, err
 }
-
-func milli(r *sinkers.Row) int64 { return r.Time.UnixMilli() }
 
 // seen finds rows of a batch that have the same key: a table of indexes by hash, which is some times faster than
 // a map with strings in its keys. The zero value is ready.

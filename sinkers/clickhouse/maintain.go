@@ -10,79 +10,6 @@ import (
 	"github.com/firetrail/firetrail/sinkers"
 )
 
-// Prune implements sinkers.Pruner. Whole months are dropped as partitions, which costs the same however large they
-// are; of the month that the time lies in, the rows are marked as deleted, and go with the next merges. To
-// count the events their keys are read.
-func (s *Sink) Prune(ctx context.Context, before time.Time, dryRun bool) (n int64, err error) {
-	begin := s.beginWrite
-	if dryRun {
-		begin = s.begin
-	}
-	ctx, end, err := begin(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer end()
-	if before.IsZero() {
-		return 0, nil
-	}
-	n, err = s.prune(ctx, before, dryRun)
-	return n, s.fail(ctx, "prune", err)
-}
-
-func (s *Sink) prune(ctx context.Context, before time.Time, dryRun bool) (n int64, err error) {
-	_, to := sinkers.Query{To: before}.TimeRange()
-	months, err := s.months(ctx, to)
-	if err != nil {
-		return 0, err
-	}
-	for _, m := range months {
-		condition := fmt.Sprintf("_partition_id = '%d' AND time_us < %d", m.id, to)
-		var old uint64
-		err := s.conn.QueryRow(ctx, fmt.Sprintf("SELECT count() FROM (SELECT tenant_id, id FROM audit_events WHERE %s "+
-			"GROUP BY tenant_id, id SETTINGS optimize_aggregation_in_order = 1)", condition)).Scan(&old)
-		if err != nil {
-			return n, err
-		}
-		if !dryRun && old > 0 {
-			statement := "ALTER TABLE audit_events DROP PARTITION ID '" + fmt.Sprint(m.id) + "'"
-			if m.newest >= to {
-				statement = fmt.Sprintf("DELETE FROM audit_events IN PARTITION ID '%d' WHERE time_us < %d", m.id, to)
-			}
-			if err := s.conn.Exec(ctx, statement); err != nil {
-				return n, err
-			}
-		}
-		n += int64(old)
-	}
-	return n, nil
-}
-
-// month is a partition of the table.
-type month struct {
-	id     uint32 // 202411
-	newest int64  // µs since 1970
-}
-
-// months returns those that may hold events from before a time, the oldest first. It reads no rows: each part of
-// the table has its bounds beside it.
-func (s *Sink) months(ctx context.Context, to int64) (months []month, err error) {
-	rows, err := s.conn.Query(ctx, fmt.Sprintf("SELECT toUInt32(_partition_id) AS p, max(time_us) FROM audit_events "+
-		"GROUP BY p HAVING min(time_us) < %d ORDER BY p", to))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var m month
-		if err := rows.Scan(&m.id, &m.newest); err != nil {
-			return nil, err
-		}
-		months = append(months, m)
-	}
-	return months, rows.Err()
-}
-
 // Tenants implements sinkers.TenantLister.
 func (s *Sink) Tenants(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
@@ -148,24 +75,34 @@ func (s *Sink) Scan(ctx context.Context, scan sinkers.Scan) iter.Seq2[sinkers.Po
 
 // scanTenant returns whether the caller wants more.
 func (s *Sink) scanTenant(ctx context.Context, tenant string, yield func(sinkers.Position, error) bool) (bool, error) {
+	graves, err := s.currentGraves(ctx)
+	if err != nil {
+		return false, err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop() // what is left of the answer is not waited for
-	rows, err := s.conn.Query(ctx, fmt.Sprintf(`SELECT first.1 AS source, first.2 AS seq, id, first.3
-		FROM (SELECT id, argMax((source, seq, time_us), %s) AS first FROM audit_events WHERE tenant_id = %s GROUP BY tenant_id, id)
-		ORDER BY source, seq, id SETTINGS optimize_aggregation_in_order = 1`, wins, literal(tenant)))
+	rows, err := s.conn.Query(ctx, fmt.Sprintf(`SELECT first.1 AS source, first.2 AS seq, id, first.3, first.4, first.5, first.6
+		FROM (SELECT id, argMax((source, seq, time_us, action = '%s', actor_id, actor_type), %s) AS first
+			FROM audit_events WHERE tenant_id = %s GROUP BY tenant_id, id)
+		ORDER BY source, seq, id SETTINGS optimize_aggregation_in_order = 1`, firetrail.SourceClosed, wins, literal(tenant)))
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var (
-			p  = sinkers.Position{Tenant: tenant}
-			us int64
+			e      = firetrail.Event{Tenant: tenant}
+			us     int64
+			closes uint8
 		)
-		if err := rows.Scan(&p.Source, &p.Seq, (*[len(firetrail.ID{})]byte)(&p.ID), &us); err != nil {
+		err := rows.Scan(&e.Source, &e.Seq, (*[len(firetrail.ID{})]byte)(&e.ID), &us, &closes, &e.Actor.ID, &e.Actor.Type)
+		if err != nil {
 			return false, err
 		}
-		p.Time = time.UnixMicro(us).UTC()
+		if e.Time = time.UnixMicro(us).UTC(); graves.cover(&e) {
+			continue
+		}
+		p := sinkers.Position{Tenant: tenant, Source: e.Source, Seq: e.Seq, ID: e.ID, Time: e.Time, Closes: closes == 1}
 		if !yield(p, nil) {
 			stop()
 			return false, nil

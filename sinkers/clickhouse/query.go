@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -19,12 +20,12 @@ type stored struct {
 	size      int // bytes of its values
 }
 
-// winsOver says whether s was inserted before o.
-func (s *stored) winsOver(o *stored) bool {
-	if s.firstWins != o.firstWins {
-		return s.firstWins > o.firstWins
+// winsOver says whether r was inserted before o.
+func (r *stored) winsOver(o *stored) bool {
+	if r.firstWins != o.firstWins {
+		return r.firstWins > o.firstWins
 	}
-	return bytes.Compare(s.Hash[:], o.Hash[:]) > 0
+	return bytes.Compare(r.Hash[:], o.Hash[:]) > 0
 }
 
 // spare is how many more rows than a page has are read at first: those that a merge has not taken out yet.
@@ -50,6 +51,10 @@ func (s *Sink) page(ctx context.Context, q sinkers.Query) (p sinkers.Page, err e
 	if err != nil {
 		return p, err
 	}
+	graves, err := s.currentGraves(ctx)
+	if err != nil {
+		return p, err
+	}
 	var (
 		sel  = newSelection(q)
 		want = q.PageLimit() + 1
@@ -72,6 +77,10 @@ func (s *Sink) page(ctx context.Context, q sinkers.Query) (p sinkers.Page, err e
 			}
 		}
 		for i := range found {
+			// Both are left out here, since there is next to none of either.
+			if e := &found[i].Event; graves.cover(e) || q.HidesReserved() && strings.HasPrefix(e.Action.String(), sinkers.ReservedPrefix) {
+				continue
+			}
 			if size += found[i].size; len(p.Events) == q.PageLimit() || len(p.Events) > 0 && size > sinkers.MaxPageBytes {
 				p.Next = sinkers.NewCursor(&p.Events[len(p.Events)-1])
 				return p, nil

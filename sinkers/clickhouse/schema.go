@@ -75,6 +75,25 @@ var migrations = []migration{{version: 1, statements: []string{
 	ORDER BY (tenant_id, id, hash)
 	SETTINGS non_replicated_deduplication_window = 1000, index_granularity = 1024, ttl_only_drop_parts = 1`,
 	`CREATE TABLE IF NOT EXISTS audit_probes (id UInt64, body String) ENGINE = MergeTree ORDER BY id`,
+	// What has been pruned and erased, which nothing may bring back. These are only ever added to.
+	`CREATE TABLE IF NOT EXISTS audit_pruned (before_us Int64) ENGINE = MergeTree ORDER BY before_us`,
+	`CREATE TABLE IF NOT EXISTS audit_tombstones (
+		tenant_id  String,
+		actor_id   String, -- '' is the whole tenant
+		actor_type String, -- '' is any
+		before_us  Int64,  -- what happened earlier is refused, µs since 1970
+		reason     String,
+		erased_us  Int64   -- when it was asked for, µs since 1970
+	) ENGINE = MergeTree ORDER BY (tenant_id, actor_id, actor_type)`,
+	// Entries may meet: they are merged when they are read.
+	`CREATE TABLE IF NOT EXISTS audit_ledger (
+		tenant_id String,
+		source    String,
+		reason    LowCardinality(String), -- expired, erased, conflict, dead_letter
+		from_seq  UInt64,
+		to_seq    UInt64, -- included
+		at_us     Int64   -- of the last act in it, µs since 1970
+	) ENGINE = ReplacingMergeTree(at_us) ORDER BY (tenant_id, source, reason, from_seq, to_seq)`,
 }}}
 
 // modifyTTL returns the statement that sets the table's TTL. Its times have 32 bits, so what happens after

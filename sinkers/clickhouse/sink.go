@@ -21,7 +21,8 @@ type Sink struct {
 	turn    chan struct{} // holds one token: whoever writes has it, and the columns
 	columns columns
 	seen    seen
-	outage  atomic.Pointer[error] // why the last write failed, where it was the server's fault beyond doubt
+	graves  atomic.Pointer[graves] // as read last
+	outage  atomic.Pointer[error]  // why the last write failed, where it was the server's fault beyond doubt
 
 	mu       sync.Mutex
 	inFlight sync.WaitGroup
@@ -37,6 +38,8 @@ var (
 	_ sinkers.Scanner      = (*Sink)(nil)
 	_ sinkers.Prober       = (*Sink)(nil)
 	_ sinkers.TenantLister = (*Sink)(nil)
+	_ sinkers.Eraser       = (*Sink)(nil)
+	_ sinkers.Ledger       = (*Sink)(nil)
 )
 
 func newSink(cfg Config) *Sink {
@@ -74,6 +77,16 @@ func (s *Sink) beginWrite(ctx context.Context) (context.Context, func(), error) 
 		return nil, nil, fmt.Errorf("clickhouse: %s: %w", s.name(), ErrReadOnly)
 	}
 	return s.begin(ctx)
+}
+
+// takeTurn waits until nobody else writes. The turn ends by the function it returns.
+func (s *Sink) takeTurn(ctx context.Context) (end func(), err error) {
+	select {
+	case <-s.turn:
+		return func() { s.turn <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // fail says which operation failed, sorts the error into its kind, and puts the context's own error in the

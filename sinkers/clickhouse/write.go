@@ -24,12 +24,11 @@ func (s *Sink) Write(ctx context.Context, b sinkers.Batch) (sinkers.Result, erro
 	if len(b.Rows) == 0 {
 		return sinkers.Result{}, nil
 	}
-	select {
-	case <-s.turn:
-		defer func() { s.turn <- struct{}{} }()
-	case <-ctx.Done():
-		return sinkers.Result{}, s.fail(ctx, "write", ctx.Err())
+	done, err := s.takeTurn(ctx)
+	if err != nil {
+		return sinkers.Result{}, s.fail(ctx, "write", err)
 	}
+	defer done()
 	defer s.columns.reset()
 	res, err := s.write(ctx, b.Rows)
 	s.note(ctx, err)
@@ -60,13 +59,32 @@ func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (res sinkers.Resul
 	if bad != nil {
 		return res, &sinkers.BatchError{Rows: bad}
 	}
-	stored, err := s.winners(ctx, rows)
+	g, near, err := s.guards(ctx, boundsOf(rows))
 	if err != nil {
 		return res, err
 	}
+	var stored map[key][16]byte
+	if near {
+		if stored, err = s.winners(ctx, rows); err != nil {
+			return res, err
+		}
+	}
+	var refused []sinkers.LedgerEntry
 	s.seen.reset(len(rows))
 	for i := range rows {
 		r := &rows[i]
+		if reason := g.refuses(&r.Event); reason != "" {
+			if reason == sinkers.LedgerErased {
+				res.Erased++
+			} else {
+				res.Expired++
+			}
+			p := sinkers.Position{Tenant: r.Tenant, Source: r.Source, Seq: r.Seq}
+			if e, ok := sinkers.LedgerOf(p, reason, s.cfg.Retention.Clock()); ok {
+				refused = append(refused, e)
+			}
+			continue
+		}
 		hash, found := stored[key{r.Tenant, r.ID}]
 		if !found {
 			if first := s.seen.first(rows, i); first != i {
@@ -82,6 +100,9 @@ func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (res sinkers.Resul
 		default:
 			res.Conflicts = append(res.Conflicts, i)
 		}
+	}
+	if err := s.appendLedger(ctx, refused); err != nil {
+		return res, err
 	}
 	if res.Stored == 0 {
 		return res, nil
