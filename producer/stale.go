@@ -37,13 +37,18 @@ func (a *ages) note(r wal.Record, mark uint64) {
 	if n := len(a.samples); n > 0 && a.samples[n-1].seq >= r.Seq {
 		return // it was read before
 	}
-	if len(a.samples) == maxSamples {
-		for i := range maxSamples / 2 {
-			a.samples[i] = a.samples[2*i]
-		}
-		a.samples = a.samples[:maxSamples/2]
+	a.samples = append(a.thin(), sample{r.Seq, head.Recorded})
+}
+
+// thin returns the samples, with room for one more.
+func (a *ages) thin() []sample {
+	if len(a.samples) < maxSamples {
+		return a.samples
 	}
-	a.samples = append(a.samples, sample{r.Seq, head.Recorded})
+	for i := range maxSamples / 2 {
+		a.samples[i] = a.samples[2*i]
+	}
+	return a.samples[:maxSamples/2]
 }
 
 // drop forgets samples of records that are done, but the last: it stands for those behind it.
