@@ -132,6 +132,7 @@ func TestStaleEventsAreTold(t *testing.T) {
 	}, 30*time.Second, time.Millisecond)
 	forbidden.Remove()
 	require.Eventually(t, func() bool { return said("in time again") }, 60*time.Second, time.Millisecond)
+	flush(t, p)
 	require.Zero(t, p.Stats().OldestPending)
 }
 
