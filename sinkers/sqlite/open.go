@@ -129,7 +129,7 @@ func (s *Sink) openWriter(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = version(ctx, plain)
+	_, err = sqlstore.SchemaVersion(ctx, plain)
 	if err := errors.Join(err, plain.Close()); err != nil {
 		return explain(err)
 	}
@@ -149,9 +149,9 @@ func (s *Sink) openWriter(ctx context.Context) error {
 	}
 	s.writer.SetMaxOpenConns(1)
 	if s.cfg.Beside {
-		return explain(checkVersion(ctx, s.writer))
+		return explain(sqlstore.CheckVersion(ctx, s.writer))
 	}
-	if err := migrate(ctx, s.writer); err != nil {
+	if err := sqlstore.Migrate(ctx, s.writer); err != nil {
 		return explain(err)
 	}
 	return s.prepare(ctx)
@@ -185,7 +185,7 @@ func (s *Sink) openReaders(ctx context.Context) (err error) {
 	s.readers.SetMaxOpenConns(s.cfg.Readers)
 	s.readers.SetMaxIdleConns(s.cfg.Readers)
 	s.readers.SetConnMaxIdleTime(5 * time.Minute)
-	return explain(checkVersion(ctx, s.readers))
+	return explain(sqlstore.CheckVersion(ctx, s.readers))
 }
 
 func dsn(cfg Config, mode string, settings url.Values) string {

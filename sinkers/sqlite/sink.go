@@ -10,6 +10,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
 )
 
 // Sink stores events in one SQLite file. Its methods may be called concurrently; writes take turns. Get one
@@ -118,7 +119,7 @@ func (s *Sink) Ping(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	return s.fail(ctx, "ping", checkVersion(ctx, s.readers))
+	return s.fail(ctx, "ping", sqlstore.CheckVersion(ctx, s.readers))
 }
 
 // Close implements sinkers.Sinker. It cuts off what is going on, whose writes then store nothing; moves
