@@ -30,33 +30,50 @@ func (e *FullError) Error() string {
 // Is reports whether target is ErrFull.
 func (e *FullError) Is(target error) bool { return target == ErrFull }
 
-// relistAfter is how old the knowledge of other processes' files may be when there is no room.
-const relistAfter = time.Second
+// What is known of other processes' files is at most so old when room is made, or a little older where listing the
+// directory would take more than a part in lookShare of the time. So processes that share the directory can be
+// over its budgets together by what they put within that time.
+const (
+	relistAfter = time.Second
+	lookShare   = 20
+)
 
 // makeRoom finds room for what is to be put, and keeps it if reserve is set. It discards dead letters if
 // it must and may.
 func (d *Dir) makeRoom(ctx context.Context, want Total, reserve bool) error {
 	d.room.Lock()
 	defer d.room.Unlock()
+	err := d.look(d.lookAt)
 	full := d.fits(want, reserve)
-	if full == nil {
-		return nil
-	}
-	if time.Since(d.listed) >= relistAfter {
-		if err := d.refresh(); err != nil {
-			return err
-		}
-		d.listed = time.Now()
+	if full != nil && err == nil { // somebody may have made room
+		err = d.look(d.listed.Add(d.cfg.relistAfter))
 		full = d.fits(want, reserve)
 	}
-	if full != nil && d.mayDiscard() {
+	if full != nil && err == nil && d.mayDiscard() {
 		full = d.discard(ctx, want, reserve)
 	}
 	if full == nil {
 		return nil
 	}
+	if err != nil {
+		return err
+	}
 	d.stats.full.Add(1)
 	return full
+}
+
+// look lists the directory anew, unless it is too early for that. room must be held.
+func (d *Dir) look(notBefore time.Time) error {
+	begin := time.Now()
+	if begin.Before(notBefore) {
+		return nil
+	}
+	err := d.refresh()
+	d.listed = time.Now()
+	if d.lookAt = d.listed; d.cfg.relistAfter > 0 {
+		d.lookAt = d.listed.Add(max(d.cfg.relistAfter, lookShare*d.listed.Sub(begin)))
+	}
+	return err
 }
 
 // fits reports why want doesn't fit, and otherwise reserves it if asked to.

@@ -131,3 +131,24 @@ func TestBudgetAmongProcesses(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"README"}, names(t, path))
 }
+
+// Two that share a directory share its budgets.
+func TestBudgetsAreShared(t *testing.T) {
+	path := t.TempDir()
+	open := func(every time.Duration) *Dir {
+		return openDir(t, DirConfig{Path: path, MaxFiles: 10, relistAfter: every})
+	}
+	a, b := open(-1), open(-1)
+	for i := range 5 {
+		require.NoError(t, a.Put(t.Context(), Waiting, letters("a", i, i+1)))
+		require.NoError(t, b.Put(t.Context(), Waiting, letters("b", i, i+1)))
+	}
+	require.ErrorIs(t, a.Put(t.Context(), Waiting, letters("a", 5, 6)), ErrFull)
+	require.ErrorIs(t, b.Put(t.Context(), Waiting, letters("b", 5, 6)), ErrFull)
+	require.Len(t, names(t, path), 10)
+	var x destination
+	_, err := a.Retry(t.Context(), x.deliver)
+	require.NoError(t, err)
+	require.Len(t, x.ids(), 10)
+	require.NoError(t, b.Put(t.Context(), Waiting, letters("b", 5, 6)), "the other has made room")
+}

@@ -20,7 +20,8 @@ type DirConfig struct {
 	// Path is the directory itself; it is made, 0700, if it isn't there. Required. Several processes may
 	// share one on a local file system.
 	Path string
-	// MaxBytes bounds the size of all files together, in bytes. Default 1 GiB; negative: unlimited.
+	// MaxBytes bounds the size of all files together, in bytes. Processes that share the directory share it, but
+	// may together be over it by what they put within about a second. Default 1 GiB; negative: unlimited.
 	MaxBytes int64
 	// MaxFiles bounds their number. Default 100,000; negative: unlimited.
 	MaxFiles int
@@ -40,7 +41,8 @@ type DirConfig struct {
 	// Logger; nil discards.
 	Logger *slog.Logger
 
-	fs fileSystem // nil: the operating system's
+	fs          fileSystem    // nil: the operating system's
+	relistAfter time.Duration // 0: the constant; negative: always
 }
 
 func (c DirConfig) withDefaults() DirConfig {
@@ -58,6 +60,9 @@ func (c DirConfig) withDefaults() DirConfig {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.relistAfter == 0 {
+		c.relistAfter = relistAfter
 	}
 	if c.fs == nil {
 		c.fs = diskFS{}

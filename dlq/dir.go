@@ -58,7 +58,8 @@ type Dir struct {
 	clock  atomic.Int64  // the time in the last name given, ms
 	scan   chan struct{} // holds a token while a scan runs
 	room   sync.Mutex    // held while room is made and reserved
-	listed time.Time     // when the directory was last listed; under room
+	listed time.Time     // when room was last looked for by listing the directory; under room
+	lookAt time.Time     // when it is to be listed before more is put; under room
 	kept   time.Time     // until when discarding isn't tried, for it freed nothing; under room
 
 	discards, damages rate.Sometimes // of log lines
@@ -128,6 +129,7 @@ func OpenDir(cfg DirConfig) (*Dir, error) {
 	if err := d.refresh(); err != nil {
 		return nil, fmt.Errorf("dlq: path: %w", err)
 	}
+	d.lookAt = time.Now().Add(cfg.relistAfter)
 	if _, err := d.recover(); err != nil {
 		d.log.Warn("letters of a process that ended are not back in the queue yet", "dir", cfg.Path, "error", err)
 	}
