@@ -75,6 +75,10 @@ type Config struct {
 	// had. Beyond it the source of one that was not heard of lately is closed, and the tenant has another when it
 	// comes back. Default 100,000; each takes about 200 bytes.
 	MaxTenants int
+	// MaxTenantBytes bounds what waits in the log of one tenant's events of this run, in bytes, so that one tenant's
+	// flood leaves room for the others. An event over it is dealt with as if the log were full. A tenant that
+	// MaxTenants has made forgotten begins anew. Default unlimited.
+	MaxTenantBytes int64
 	// OnFull says what becomes of an event for which the log has no room. Default FullLetters, or FullDrop
 	// in the mode Volatile without a Dir. FullDrop with the mode Durable is an error.
 	OnFull OnFull
@@ -181,6 +185,9 @@ func (c *Config) validate() error {
 	}
 	if c.MaxTenants < 0 {
 		bad("MaxTenants: %d is negative; leave it out for the default", c.MaxTenants)
+	}
+	if c.MaxTenantBytes < 0 {
+		bad("MaxTenantBytes: %d is negative; leave it out for no bound", c.MaxTenantBytes)
 	}
 	if c.MaxInFlight < 0 {
 		bad("MaxInFlight: %d is negative", c.MaxInFlight)

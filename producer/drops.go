@@ -14,19 +14,20 @@ type DropReason uint8
 
 // The reasons.
 const (
-	DropFull     DropReason = iota // no room in the log, nor in the letters
-	DropTooLarge                   // over the log's MaxRecord
-	DropClosed                     // fired after Close
-	DropPanic                      // the context given to Fire panicked
-	DropUnsent                     // in memory alone, and Close ended before they were sent
-	DropRefused                    // no event, or refused by the broker, and no directory for letters
-	DropLost                       // they were in a log, an earlier run's perhaps, and can't be read any more
+	DropFull       DropReason = iota // no room in the log, nor in the letters
+	DropTooLarge                     // over the log's MaxRecord
+	DropClosed                       // fired after Close
+	DropPanic                        // the context given to Fire panicked
+	DropUnsent                       // in memory alone, and Close ended before they were sent
+	DropRefused                      // no event, or refused by the broker, and no directory for letters
+	DropLost                         // they were in a log, an earlier run's perhaps, and can't be read any more
+	DropTenantFull                   // over Config.MaxTenantBytes, and no room in the letters
 	dropReasons
 )
 
 // String returns the reason as metrics and logs name it.
 func (r DropReason) String() string {
-	return name(r, "full", "too_large", "closed", "panic", "unsent", "refused", "lost")
+	return name(r, "full", "too_large", "closed", "panic", "unsent", "refused", "lost", "tenant_full")
 }
 
 // Drop says that events were dropped.
@@ -77,6 +78,8 @@ func (d *drops) tell(cfg *Config) {
 
 func dropReason(err error) DropReason {
 	switch {
+	case errors.Is(err, errTenantFull):
+		return DropTenantFull
 	case errors.Is(err, wal.ErrFull):
 		return DropFull
 	case errors.Is(err, wal.ErrTooLarge):

@@ -94,6 +94,7 @@ func (s *shipper) send(ctx context.Context, d *destination, r wal.Record, id fir
 		}
 	}
 	s.flights = s.flights[1:]
+	f.held = s.p.holder(r)
 	d.last = max(d.last, r.Seq)
 	s.produce(f, rec)
 	return mayGo
@@ -158,6 +159,7 @@ func (s *shipper) bury(ctx context.Context, r wal.Record, why error, reason stri
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
 		err := s.p.letters.bury(ctx, r.Type, l)
 		if err == nil {
+			s.p.holder(r).giveBack(len(r.Payload))
 			s.release(s.window.finish(r.Seq, fmt.Errorf("%w: %w", ErrRefused, why)))
 			return true
 		}

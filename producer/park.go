@@ -190,10 +190,10 @@ func (k *parking) put(reader *wal.Reader, during time.Duration) error {
 	ctx, cancel := context.WithTimeout(k.ctx, during)
 	defer cancel()
 	var waiting, dead []dlq.Letter
-	var seqs []uint64
+	var gathered []flight
 	var records []wal.Record
 	next, size, events := k.next, 0, uint64(0)
-	for len(seqs) < parkLetters && size < parkBytes {
+	for len(gathered) < parkLetters && size < parkBytes {
 		var err error
 		if records, err = reader.Read(ctx, records[:0], readBatch); err != nil {
 			if ctx.Err() == nil {
@@ -210,7 +210,7 @@ func (k *parking) put(reader *wal.Reader, during time.Duration) error {
 			} else {
 				dead = append(dead, l)
 			}
-			seqs = append(seqs, r.Seq)
+			gathered = append(gathered, flight{seq: r.Seq, size: len(r.Payload), held: k.s.p.holder(r)})
 			size += len(r.Payload)
 			if r.Type == recordEvent {
 				events++
@@ -229,8 +229,9 @@ func (k *parking) put(reader *wal.Reader, during time.Duration) error {
 	k.next = next
 	k.events.Add(events)
 	l.count.Add(events)
-	for _, seq := range seqs {
-		k.s.release(k.s.window.finish(seq, errParked))
+	for _, f := range gathered {
+		f.held.giveBack(f.size)
+		k.s.release(k.s.window.finish(f.seq, errParked))
 	}
 	return nil
 }

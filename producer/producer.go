@@ -172,7 +172,11 @@ func (p *Producer) take(e *firetrail.Event, b *[]byte, strict bool, told chan<- 
 	}
 	s.seq++ // before any decision to drop the event, so that a dropped one leaves a hole
 	*b = p.stamp(e, enc, s.source, s.seq)
-	at, err = p.append(recordEvent, *b, told)
+	if !p.mayHold(s, len(*b)) {
+		at, err = p.spill(recordEvent, *b, errTenantFull)
+	} else if at, err = p.append(recordEvent, *b, told); at.log != nil && err == nil {
+		p.hold(s, at, len(*b))
+	}
 	switch {
 	case err == nil && !at.safe && p.cfg.Mode == Durable:
 		p.unprotected.Add(1)
@@ -207,10 +211,19 @@ func (p *Producer) append(typ byte, enc []byte, told chan<- error) (at place, er
 			at.window.forget(expected)
 		}
 	}
-	if errors.Is(err, wal.ErrFull) && p.letters.overflow(typ, enc) {
-		return place{}, nil
+	if errors.Is(err, wal.ErrFull) {
+		return p.spill(typ, enc, err)
 	}
 	return at, err
+}
+
+// spill puts a record for which the log has no room among the letters. It returns why it has none where they
+// haven't, either. It is called under mu.
+func (p *Producer) spill(typ byte, enc []byte, why error) (place, error) {
+	if p.letters.overflow(typ, enc) {
+		return place{}, nil
+	}
+	return place{}, why
 }
 
 // room reports whether MaxEvents leaves room for one more. The log is asked only when the count since the

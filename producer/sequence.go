@@ -13,6 +13,7 @@ type sequence struct {
 	source string
 	seq    uint64 // of the last event
 	used   bool   // since the hand last came by
+	held   held
 }
 
 // sequences is the table of them, of a run: a tenant has at most one at a time. It holds at most max; beyond that

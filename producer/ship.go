@@ -322,6 +322,7 @@ type flight struct {
 	size  int // of the event, in bytes
 	id    firetrail.ID
 	alone bool
+	held  *held // where it is counted; nil: it isn't
 	err   error
 }
 
@@ -380,6 +381,7 @@ func (s *shipper) land() {
 		for _, f := range flights {
 			if f.err == nil {
 				s.count(f.seq, f.id)
+				f.held.giveBack(f.size)
 			}
 		}
 		s.release(s.window.landed(flights))
