@@ -28,6 +28,7 @@ const (
 	DefaultMaxDelay         = 30 * time.Second
 	DefaultWriteTimeout     = time.Minute
 	DefaultShutdownTimeout  = 30 * time.Second
+	DefaultConflictInterval = 10 * time.Minute
 )
 
 // NoLetterTopic as [Config].LetterTopic switches the topic of letters off.
@@ -71,6 +72,9 @@ type Config struct {
 	MaxInFlightBytes int64
 	// Retry says how often and how fast a failed write is tried again.
 	Retry Retry
+	// ConflictInterval is how often a Sink that is a sinkers.ConflictFinder is asked for rows that lost against
+	// another of the same id, which become letters. Default 10 min; negative: never.
+	ConflictInterval time.Duration
 	// ShutdownTimeout bounds the draining when Run's context has ended. Default 30 s; negative: what is
 	// in flight is dropped at once, for the next owner of its partition to read again.
 	ShutdownTimeout time.Duration
@@ -143,6 +147,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Retry.Delay, DefaultDelay)
 	orDefault(&c.Retry.MaxDelay, DefaultMaxDelay)
 	orDefault(&c.Retry.WriteTimeout, DefaultWriteTimeout)
+	orDefault(&c.ConflictInterval, DefaultConflictInterval)
 	orDefault(&c.ShutdownTimeout, DefaultShutdownTimeout)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -9,6 +9,7 @@
 //	batch.go    rows of all partitions ─► batches, cut at size, bytes, age
 //	write.go    batch ─► Sinker, tried again; isolate.go and suspects.go find the rows at fault
 //	letters.go  what can't be stored ─► letter topic and directory
+//	conflicts.go  rows that lost against another in the sink ─► letters
 //	offsets.go  what is done ─► the low-water mark of its partition; commit.go commits it
 //
 // Four goroutines carry it: one polls and decodes, one writes, one sends letters, one commits. What they

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 
 // letter is a record on its way to the dead letters.
 type letter struct {
+	id       string // "" is that of its origin
 	item     item
 	tenant   string
 	reason   string
@@ -37,7 +39,7 @@ func errConflict(b *batch, i int) error {
 func (l *letter) dead() dlq.Letter {
 	p, rec := l.item.part, l.item.rec
 	d := dlq.Letter{
-		ID:     dlq.OriginID(p.topicID, p.partition, rec.Offset),
+		ID:     cmp.Or(l.id, dlq.OriginID(p.topicID, p.partition, rec.Offset)),
 		Tenant: l.tenant, Reason: l.reason, Error: l.err.Error(), Stage: l.stage,
 		Attempts: l.attempts, FirstFailed: l.failedAt,
 		Topic: p.topic, TopicID: p.topicID, Partition: p.partition, Offset: rec.Offset,

@@ -120,6 +120,7 @@ func (w *Worker) run(ctx context.Context) error {
 func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) {
 	var side, main, last errgroup.Group
 	side.Go(func() error { w.watch(soft); return nil })
+	side.Go(func() error { w.watchConflicts(soft); return nil })
 	if w.cfg.LetterDir != nil {
 		side.Go(func() error { w.runLetterDir(soft); return nil })
 	}

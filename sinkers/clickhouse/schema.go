@@ -34,7 +34,7 @@ const (
 // what the first does. Rows with the same tenant and id lie side by side and in one month (an id has the
 // milliseconds of its event's time), equal ones merge into one, others stay apart by their hash.
 //
-// Measurements are in README.md.
+// README.md has the measurements.
 var migrations = []migration{{version: 1, statements: []string{
 	`CREATE TABLE IF NOT EXISTS audit_events (
 		tenant_id    LowCardinality(String),

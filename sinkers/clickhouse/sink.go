@@ -33,13 +33,14 @@ type Sink struct {
 }
 
 var (
-	_ sinkers.Sinker       = (*Sink)(nil)
-	_ sinkers.Pruner       = (*Sink)(nil)
-	_ sinkers.Scanner      = (*Sink)(nil)
-	_ sinkers.Prober       = (*Sink)(nil)
-	_ sinkers.TenantLister = (*Sink)(nil)
-	_ sinkers.Eraser       = (*Sink)(nil)
-	_ sinkers.Ledger       = (*Sink)(nil)
+	_ sinkers.Sinker         = (*Sink)(nil)
+	_ sinkers.Pruner         = (*Sink)(nil)
+	_ sinkers.Scanner        = (*Sink)(nil)
+	_ sinkers.Prober         = (*Sink)(nil)
+	_ sinkers.TenantLister   = (*Sink)(nil)
+	_ sinkers.Eraser         = (*Sink)(nil)
+	_ sinkers.Ledger         = (*Sink)(nil)
+	_ sinkers.ConflictFinder = (*Sink)(nil)
 )
 
 func newSink(cfg Config) *Sink {
