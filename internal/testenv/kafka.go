@@ -109,6 +109,16 @@ func (k *Kafka) StartAgain(t testing.TB, i int) {
 	require.NoError(t, err, k.tail())
 }
 
+// Running says whether broker i is a process: it may have ended by itself.
+func (k *Kafka) Running(i int) bool {
+	b, err := os.ReadFile(filepath.Join(k.node(i), "pid"))
+	if err != nil {
+		return false
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	return err == nil && syscall.Kill(pid, 0) == nil
+}
+
 func (k *Kafka) signal(t testing.TB, i int, s syscall.Signal) (pid int) {
 	t.Helper()
 	require.Less(t, i, k.brokers)

@@ -103,7 +103,7 @@ launch() {
     dump=-XX:ArchiveClassesAtExit=$lib/broker.jsa
   fi
   [[ -e $node/data/meta.properties ]] ||
-    "${jvm[@]}" kafka.tools.StorageTool format -t "$cluster_id" -c "$node/server.properties" >>"$node/log" 2>&1 ||
+    "${jvm[@]}" kafka.tools.StorageTool format --ignore-formatted -t "$cluster_id" -c "$node/server.properties" >>"$node/log" 2>&1 ||
     die "cannot format $node/data: see $node/log"
   nohup "${jvm[@]}" ${dump:+"$dump"} kafka.Kafka "$node/server.properties" </dev/null >>"$node/log" 2>&1 &
   echo $! >"$node/pid"
