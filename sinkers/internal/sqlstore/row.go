@@ -1,10 +1,13 @@
 package sqlstore
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
 	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/sinkers"
 )
 
 // Event reads the columns that a [Select] statement returns, with a function such as sql.Rows.Scan.
@@ -82,4 +85,33 @@ func (v *value) Scan(src any) error {
 		return fmt.Errorf("a %T where JSON text belongs", src)
 	}
 	return nil
+}
+
+// QueryPage reads a page of a valid query's events.
+func QueryPage(ctx context.Context, db *sql.DB, q sinkers.Query) (p sinkers.Page, err error) {
+	statement, err := Select(q)
+	if err != nil {
+		return sinkers.Page{}, err
+	}
+	rows, err := db.QueryContext(ctx, statement.SQL, statement.Args...)
+	if err != nil {
+		return sinkers.Page{}, err
+	}
+	defer func() { _ = rows.Close() }() // Err says what there is to say
+	size := 0
+	for rows.Next() {
+		e, n, err := Event(rows.Scan)
+		if err != nil {
+			return sinkers.Page{}, err
+		}
+		if size += n; len(p.Events) == q.PageLimit() || len(p.Events) > 0 && size > sinkers.MaxPageBytes {
+			p.Next = sinkers.NewCursor(&p.Events[len(p.Events)-1])
+			return p, nil
+		}
+		p.Events = append(p.Events, e)
+	}
+	if err := rows.Err(); err != nil {
+		return sinkers.Page{}, err
+	}
+	return p, nil
 }

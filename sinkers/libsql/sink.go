@@ -1,0 +1,153 @@
+package libsql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
+)
+
+// Sink stores events in one libSQL database. Its methods may be called concurrently; writes take turns. Get one
+// from [Open].
+type Sink struct {
+	cfg    Config
+	insert string // the statement
+
+	writing sync.Mutex // held by whoever writes, so that this Sink never has two statements that do
+	writer  *sql.DB    // one connection; nil when read-only
+	readers *sql.DB
+	lease   *lease // nil without
+
+	mu       sync.Mutex
+	inFlight sync.WaitGroup
+	closed   bool
+	closing  context.Context // done once Close has begun
+	shut     context.CancelFunc
+	closeErr func() error
+}
+
+var (
+	_ sinkers.Sinker       = (*Sink)(nil)
+	_ sinkers.Pruner       = (*Sink)(nil)
+	_ sinkers.Eraser       = (*Sink)(nil)
+	_ sinkers.Ledger       = (*Sink)(nil)
+	_ sinkers.Scanner      = (*Sink)(nil)
+	_ sinkers.Prober       = (*Sink)(nil)
+	_ sinkers.TenantLister = (*Sink)(nil)
+)
+
+func newSink(cfg Config) *Sink {
+	s := &Sink{cfg: cfg}
+	s.closing, s.shut = context.WithCancel(context.Background())
+	s.closeErr = sync.OnceValue(s.close)
+	return s
+}
+
+// begin is called first by every method. The context it returns also ends when the Sink is closed;
+// end must be called when the method is through with the database.
+func (s *Sink) begin(ctx context.Context) (_ context.Context, end func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, fmt.Errorf("libsql: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, fmt.Errorf("libsql: %s: %w", s.cfg.URL, ErrClosed)
+	}
+	s.inFlight.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.closing, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		s.inFlight.Done()
+	}, nil
+}
+
+// beginWrite is begin for the methods that write. They take turns.
+func (s *Sink) beginWrite(ctx context.Context) (context.Context, func(), error) {
+	if s.cfg.ReadOnly {
+		return nil, nil, fmt.Errorf("libsql: %s: %w", s.cfg.URL, ErrReadOnly)
+	}
+	ctx, end, err := s.begin(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.writing.Lock()
+	done := func() {
+		s.writing.Unlock()
+		end()
+	}
+	if ctx.Err() != nil {
+		err := context.Cause(ctx)
+		done()
+		return nil, nil, fmt.Errorf("libsql: waiting for another write: %w", err)
+	}
+	return ctx, done, nil
+}
+
+// beginStore is beginWrite for the one method that stores events.
+func (s *Sink) beginStore(ctx context.Context) (context.Context, func(), error) {
+	if s.cfg.Beside {
+		return nil, nil, fmt.Errorf("libsql: %s: %w", s.cfg.URL, ErrBeside)
+	}
+	if s.lease != nil && s.lease.lost.Load() {
+		return nil, nil, fmt.Errorf("libsql: %s: %w", s.cfg.URL, ErrLeaseLost)
+	}
+	return s.beginWrite(ctx)
+}
+
+// fail says which operation failed, sorts the error into its kind, and puts the context's own error in the
+// place of whatever its end made of the operation.
+func (s *Sink) fail(ctx context.Context, op string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	default:
+		err = sorted(err)
+	}
+	return fmt.Errorf("libsql: %s: %w", op, err)
+}
+
+// Ping implements sinkers.Sinker. It reads the schema's version, and fails when a newer program has
+// migrated the database in the meantime.
+func (s *Sink) Ping(ctx context.Context) error {
+	ctx, end, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return s.fail(ctx, "ping", sqlstore.CheckVersion(ctx, s.readers))
+}
+
+// Close implements sinkers.Sinker. It cuts off what is going on, but waits for [Grace] for the answer to what a
+// Write has sent, and gives up the lease.
+func (s *Sink) Close() error { return s.closeErr() }
+
+func (s *Sink) close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.shut()
+	s.inFlight.Wait()
+
+	if s.lease != nil {
+		s.lease.end()
+	}
+	var errs []error
+	for _, db := range []*sql.DB{s.readers, s.writer} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("libsql: %s: close: %w", s.cfg.URL, err)
+	}
+	return nil
+}
