@@ -49,8 +49,11 @@ type Config struct {
 	// RetryMin and RetryMax bound the backoff, doubling, of a degraded log's tries to write again.
 	// Default 100 ms and 5 s.
 	RetryMin, RetryMax time.Duration
-	// OnState is called after each change of state, on the log's goroutine: it must not block, nor call
-	// the log.
+	// HangAfter is how long one call to the disk may last before the log says that the disk hangs.
+	// Default 5 s; negative is for ever.
+	HangAfter time.Duration
+	// OnState is called after each change of state, on one of the log's goroutines: it must not block, nor
+	// call the log.
 	OnState func(StateChange)
 	// OnLoss is called for each range of records found missing or unreadable, on the goroutine that
 	// found it: Open's caller's, a reader's, or the log's. It must not block, nor call the log.
@@ -59,6 +62,8 @@ type Config struct {
 	Logger *slog.Logger
 	// FS is the file system. Default: the operating system's.
 	FS FS
+	// Clock tells the time. It may jump. Default time.Now.
+	Clock func() time.Time
 }
 
 func (c Config) withDefaults(disk bool) Config {
@@ -75,11 +80,15 @@ func (c Config) withDefaults(disk bool) Config {
 	def(&c.SyncEvery, 100*time.Millisecond)
 	def(&c.RetryMin, 100*time.Millisecond)
 	def(&c.RetryMax, 5*time.Second)
+	def(&c.HangAfter, 5*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.FS == nil {
 		c.FS = OSFS()
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
 	}
 	return c
 }

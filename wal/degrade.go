@@ -24,6 +24,7 @@ func (d *disk) degrade(reason error) {
 	}
 	empty := s != nil && s.end == dataStart
 	changed := l.state.State != Degraded
+	l.strained, l.hung, l.queue.pinned = false, false, false
 	if changed {
 		l.stats.DegradedTimes++
 		l.state = StateChange{State: Degraded, Reason: reason, Since: now}
@@ -63,7 +64,7 @@ func (d *disk) salvage() {
 // disk that goes on failing would be filled with them.
 func (d *disk) discard(s *segment) {
 	l := d.l
-	if err := l.cfg.FS.Remove(s.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := d.fs.Remove(s.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return // it stands as an empty segment, and goes when it is released
 	}
 	l.mu.Lock()
@@ -81,6 +82,7 @@ func (d *disk) recovered() {
 	l.mu.Lock()
 	since := l.state.Since
 	l.state = StateChange{State: Healthy, Since: l.clock()}
+	l.strained, l.hung, l.queue.pinned = false, false, false
 	state := l.state
 	l.mu.Unlock()
 	d.backoff = 0

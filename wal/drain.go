@@ -24,9 +24,11 @@ const (
 // disk is the part of a log that is on disk. Its goroutine, the drain, owns the files; what it shares
 // with the callers is in Log, under mu.
 type disk struct {
-	l    *Log
-	w    writer
-	mark mark
+	l     *Log
+	w     writer
+	mark  mark
+	fs    FS // Config.FS, watched
+	watch watch
 
 	syncedAt   time.Time
 	freeAt     time.Time
@@ -45,7 +47,15 @@ type disk struct {
 // run is the drain.
 func (d *disk) run() {
 	l := d.l
-	defer close(l.idle)
+	looks := make(chan struct{})
+	go func() {
+		defer close(looks)
+		d.look()
+	}()
+	defer func() {
+		<-looks
+		close(l.idle)
+	}()
 	t := time.NewTimer(drainEvery)
 	defer t.Stop()
 	for quiet := 0; ; {
@@ -81,7 +91,7 @@ func (d *disk) cycle() bool {
 	l, now := d.l, d.l.clock()
 	d.checkFree(now)
 	l.mu.Lock()
-	degraded, failed, waiting := l.state.State == Degraded, d.ringFailed, len(l.waiting) > 0
+	degraded, failed, waiting := l.state.State == Degraded && !l.strained, d.ringFailed, len(l.waiting) > 0
 	work := l.ring.head != l.ring.drained || !l.queue.empty()
 	l.mu.Unlock()
 	if failed != nil && !degraded {
@@ -103,6 +113,8 @@ func (d *disk) cycle() bool {
 		d.degrade(err)
 	case degraded:
 		d.recovered()
+	default:
+		d.relax()
 	}
 	d.release(now)
 	d.allocateAhead(now)
@@ -212,15 +224,15 @@ func (d *disk) drainQueue() (more bool, err error) {
 		l.mu.Unlock()
 		return true, d.drainRing() // a record was put before the queue began
 	}
+	if l.released > l.copied { // read from memory and released: it will be in no segment
+		d.trimmed = true
+	}
 	if l.queue.empty() {
 		l.ring.restart(l.next)
 		err := d.setTail(l.ring.head, l.next)
 		l.queued = err != nil
 		l.mu.Unlock()
 		return false, err
-	}
-	if l.released > l.copied { // read from memory and released: it will be in no segment
-		d.trimmed = true
 	}
 	p, ok := l.queue.find(max(l.copied, l.released)+1, queuePos{})
 	if !ok { // all of it is done with
@@ -255,7 +267,7 @@ func (d *disk) drainQueue() (more bool, err error) {
 		return false, err
 	}
 	l.mu.Lock()
-	l.copied, l.durable = last, last
+	l.copied, l.durable = max(l.copied, last), max(l.durable, last)
 	l.answer()
 	l.queue.release(last)
 	l.mu.Unlock()
@@ -376,7 +388,7 @@ func (d *disk) finish() {
 	l.mu.Unlock()
 	err = errors.Join(err, d.mark.write(released, synced, kept), d.mark.f.Sync(), d.mark.f.Close(), l.ring.m.Close())
 	if d.w.spare {
-		err = errors.Join(err, l.cfg.FS.Remove(filepath.Join(l.cfg.Dir, spareName)))
+		err = errors.Join(err, d.fs.Remove(filepath.Join(l.cfg.Dir, spareName)))
 	}
 	if unsaved > 0 {
 		err = errors.Join(err, fmt.Errorf("%d records were in memory alone and are gone", unsaved))

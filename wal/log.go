@@ -89,6 +89,8 @@ type Log struct {
 	queued   bool       // records go to the queue until it is empty
 	segs     []*segment // ascending; the last may be being written
 	state    StateChange
+	strained bool  // Degraded, but the disk has not failed: the ring is as safe as ever
+	hung     bool  // the drain is in a call that doesn't return
 	full     bool  // under MinFree
 	bytes    int64 // in files
 	stats    Stats
@@ -117,7 +119,7 @@ func OpenMemory(cfg Config) (*Log, error) {
 
 func newLog(cfg Config) *Log {
 	return &Log{
-		cfg: cfg, clock: time.Now, next: 1, state: StateChange{Since: time.Now()},
+		cfg: cfg, clock: cfg.Clock, next: 1, state: StateChange{Since: cfg.Clock()},
 		news: make(chan struct{}), kick: make(chan struct{}, 1), stop: make(chan struct{}),
 		done: make(chan struct{}), idle: make(chan struct{}),
 	}
@@ -152,7 +154,7 @@ func (l *Log) append(typ byte, payload []byte) (seq uint64, safe bool, err error
 			if l.ring.used() > l.ring.size/2 {
 				l.wake()
 			}
-			if l.state.State == Degraded {
+			if l.state.State == Degraded && !l.strained {
 				l.stats.Unprotected++
 				return seq, false, nil
 			}
@@ -240,7 +242,7 @@ func (l *Log) Release(seq uint64) {
 		return
 	}
 	l.released = min(seq, l.next-1)
-	if l.disk == nil {
+	if l.disk == nil || l.hung { // the drain, which would do it, is stuck
 		l.queue.release(l.released)
 	}
 }
@@ -257,7 +259,7 @@ func (l *Log) Sync(ctx context.Context) error {
 	case l.closed:
 		l.mu.Unlock()
 		return ErrClosed
-	case l.state.State == Degraded:
+	case l.state.State == Degraded && (!l.strained || l.hung):
 		defer l.mu.Unlock()
 		return fmt.Errorf("%w: %w", ErrDegraded, l.state.Reason)
 	case max(l.durable, l.released)+1 == l.next:

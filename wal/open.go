@@ -73,15 +73,16 @@ func (l *Log) recover() (err error) {
 		}
 	}
 	l.segs, l.released = segs, m.released
-	l.disk = &disk{l: l, mark: m}
+	l.disk = &disk{l: l, mark: m, watch: watch{clock: l.clock}}
+	l.disk.fs = watchedFS{l.cfg.FS, &l.disk.watch}
 	l.disk.w = writer{
-		fs: l.cfg.FS, dir: dir, id: m.id, gen: newGeneration(), size: l.cfg.SegmentSize,
+		fs: l.disk.fs, dir: dir, id: m.id, gen: newGeneration(), size: l.cfg.SegmentSize,
 		begun: l.segmentBegun, written: l.segmentWritten,
 	}
 	if len(segs) > 0 {
 		l.disk.w.number = segs[len(segs)-1].number + 1
 	}
-	if err := l.disk.mark.open(l.cfg.FS, filepath.Join(dir, markName)); err != nil {
+	if err := l.disk.mark.open(l.disk.fs, filepath.Join(dir, markName)); err != nil {
 		return err
 	}
 	defer func() {

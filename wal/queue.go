@@ -12,6 +12,7 @@ import (
 type queue struct {
 	chunks []*chunk
 	spares [][]byte // of chunks that were dropped
+	pinned bool     // somebody may be reading a chunk that is dropped: it isn't used again
 	bytes  int64
 	count  uint64
 }
@@ -73,7 +74,7 @@ func (q *queue) release(upTo uint64) {
 		c := q.chunks[n]
 		q.bytes -= int64(len(c.b))
 		q.count -= c.n
-		if len(q.spares) < maxSpares && cap(c.b) == chunkSize {
+		if !q.pinned && len(q.spares) < maxSpares && cap(c.b) == chunkSize {
 			q.spares = append(q.spares, c.b)
 		}
 		q.chunks[n] = nil

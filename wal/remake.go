@@ -26,10 +26,10 @@ func (d *disk) remakeRing() error {
 		l.cfg.Logger.Warn("wal: the failed ring can't be closed", "dir", l.cfg.Dir, "error", err)
 	}
 	name := filepath.Join(l.cfg.Dir, ringName)
-	if err := l.cfg.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := d.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	m, err := l.cfg.FS.Map(name, ringPage+l.cfg.RingSize)
+	m, err := d.fs.Map(name, ringPage+l.cfg.RingSize)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (d *disk) saveRing(r *ring) error {
 	frames, missing := c.scan(off, head, seq, l.cfg.MaxRecord)
 	name := filepath.Join(l.cfg.Dir, ringName)
 	if missing > 0 && !faults {
-		aside, err := setAside(l.cfg.FS, l.cfg.Dir, name, asideName(r.gen))
+		aside, err := setAside(d.fs, l.cfg.Dir, name, asideName(r.gen))
 		if err != nil {
 			return err
 		}

@@ -37,7 +37,7 @@ func (d *disk) release(now time.Time) {
 	}
 	d.markStale = false
 	for i, s := range done {
-		if err := l.cfg.FS.Remove(s.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := d.fs.Remove(s.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			d.count(err, &l.stats.RemoveErrors, "a segment can't be deleted; it is tried again")
 			d.removeAt = now
 			done = done[:i]
@@ -73,7 +73,7 @@ func (d *disk) checkFree(now time.Time) {
 		return
 	}
 	d.freeAt = now
-	free, err := l.cfg.FS.Free(l.cfg.Dir)
+	free, err := d.fs.Free(l.cfg.Dir)
 	if err != nil {
 		return // a disk that fails shows where it is written to
 	}
