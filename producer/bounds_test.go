@@ -26,6 +26,13 @@ func large(tenant string) firetrail.Event {
 	return e
 }
 
+// heldBytes is what the log holds of a tenant's events, as far as MaxTenantBytes knows.
+func heldBytes(p *Producer, tenant string) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sequences.byTenant[tenant].held.bytes.Load()
+}
+
 func TestMaxTenantBytes(t *testing.T) {
 	cfg := small(t, cluster(t))
 	cfg.MaxTenantBytes = 100_000
@@ -47,6 +54,7 @@ func TestMaxTenantBytes(t *testing.T) {
 
 	come(t, p, cfg.Kafka.Brokers)
 	flush(t, p)
+	require.Zero(t, heldBytes(p, "flood"))
 	for range 3 { // what was acknowledged counts no more
 		for range 9 {
 			a.fire(p, large("flood"))
@@ -81,6 +89,7 @@ func TestMaxTenantBytesOverflows(t *testing.T) {
 		flush(t, p)
 	}
 	require.Equal(t, waiting+27, p.Stats().Letters)
+	require.Zero(t, heldBytes(p, "flood"))
 	require.Eventually(t, func() bool { return p.Stats().Dir.Waiting.Files == 0 }, 30*time.Second, time.Millisecond)
 	found := a.check(cfg.Kafka.Brokers)
 	require.Len(t, found.broker, 50)

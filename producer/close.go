@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -20,18 +21,34 @@ func (p *Producer) Flush(ctx context.Context) error {
 	if p == nil {
 		return nil
 	}
-	for _, o := range p.logs.all() {
+	if err := p.flush(ctx); err != nil {
+		return fmt.Errorf("producer: flushing: %w", err)
+	}
+	return nil
+}
+
+// flush waits until all that the logs hold now is shipped. One that is opened meanwhile may have taken over what
+// another had.
+func (p *Producer) flush(ctx context.Context) error {
+	var flushed []*openLog
+	for {
+		all := p.logs.all()
+		next := slices.IndexFunc(all, func(o *openLog) bool { return !slices.Contains(flushed, o) })
+		if next < 0 {
+			return nil
+		}
+		o := all[next]
+		flushed = append(flushed, o)
 		done := o.shipper.window.flushed(o.log.Stats().Next - 1)
 		select {
 		case <-done:
 		case <-ctx.Done():
 			o.shipper.window.unflush(done)
-			return fmt.Errorf("producer: flushing: %w", ctx.Err())
+			return ctx.Err()
 		case <-p.closed:
-			return fmt.Errorf("producer: flushing: %w", wal.ErrClosed)
+			return wal.ErrClosed
 		}
 	}
-	return nil
 }
 
 // Ready reports whether events go all the way now: the log protects them, a broker answers, and the topic is
@@ -163,11 +180,5 @@ func (p *Producer) drain(ctx context.Context) {
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-min(left/4, time.Second)))
 		defer cancel()
 	}
-	for _, o := range p.logs.all() {
-		select {
-		case <-o.shipper.window.flushed(o.log.Stats().Next - 1):
-		case <-ctx.Done():
-			return
-		}
-	}
+	_ = p.flush(ctx) // what it didn't get to is left
 }

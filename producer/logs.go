@@ -46,13 +46,13 @@ func (p *Producer) openLogs() error {
 			return err
 		}
 		p.log = l
-		p.start(p.logs.add(p, l, -1), false, nil)
+		p.start(p.logs.add(p, l, -1), false)
 		return nil
 	}
 	l, slot, err := p.openSlot()
 	if err == nil {
 		p.log = l
-		p.start(p.logs.add(p, l, slot), false, nil)
+		p.start(p.logs.add(p, l, slot), false)
 		p.wg.Go(p.adopt)
 		return nil
 	}
@@ -66,10 +66,7 @@ func (p *Producer) openLogs() error {
 	}
 	p.standIn = true
 	standIn := p.logs.add(p, p.log, -1)
-	drained := make(chan struct{})
-	handedOver := make(chan struct{})
-	p.wg.Go(func() { p.replaceStandIn(drained, handedOver) })
-	p.wg.Go(func() { p.shipStandIn(standIn, handedOver, drained) })
+	p.wg.Go(func() { p.replaceStandIn(standIn) })
 	p.tellState(p.logs.openFailure())
 	return nil
 }
@@ -137,7 +134,7 @@ func (p *Producer) adopt() {
 				p.putBack(l)
 				return
 			default:
-				p.start(p.logs.add(p, l, slot), true, nil)
+				p.start(p.logs.add(p, l, slot), true)
 			}
 		}
 		select {
@@ -178,14 +175,8 @@ func (p *Producer) orphans() (slots []int) {
 
 // start ships from a log until the producer ends or, with untilDrained, nothing is left; then the log is
 // closed.
-func (p *Producer) start(o *openLog, untilDrained bool, after <-chan struct{}) {
+func (p *Producer) start(o *openLog, untilDrained bool) {
 	p.wg.Go(func() {
-		if after != nil {
-			select {
-			case <-after:
-			case <-p.ctx.Done():
-			}
-		}
 		o.shipper.run(p.ctx, untilDrained)
 		if untilDrained && p.ctx.Err() == nil {
 			if err := o.log.Close(context.Background()); err != nil {
@@ -194,64 +185,6 @@ func (p *Producer) start(o *openLog, untilDrained bool, after <-chan struct{}) {
 			p.logs.remove(o)
 		}
 	})
-}
-
-// replaceStandIn opens the log on disk as soon as that is possible. Events go there from then on; what the
-// stand-in holds is shipped from it first, so that order is kept.
-func (p *Producer) replaceStandIn(drained <-chan struct{}, handedOver chan<- struct{}) {
-	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		select {
-		case <-time.After(backoff):
-		case <-p.ctx.Done():
-			return
-		}
-		l, slot, err := p.openSlot()
-		if err != nil {
-			p.logs.fail(err, p.cfg.Clock())
-			continue
-		}
-		if p.ctx.Err() != nil { // Close may not have waited for a disk that hung
-			p.putBack(l)
-			return
-		}
-		o := p.logs.add(p, l, slot)
-		p.mu.Lock()
-		stopped := p.stopped
-		if !stopped {
-			p.log, p.standIn = l, false
-		}
-		p.mu.Unlock()
-		close(handedOver)
-		p.start(o, false, drained)
-		p.cfg.Logger.Warn("producer: the log is open: events are protected again", "dir", p.slotDir(slot))
-		p.tellState(wal.StateChange{State: wal.Healthy, Since: p.cfg.Clock()})
-		p.adopt()
-		return
-	}
-}
-
-// shipStandIn ships from the memory that stands in for the log, until the log has taken its place and nothing is
-// left in it.
-func (p *Producer) shipStandIn(standIn *openLog, handedOver <-chan struct{}, drained chan<- struct{}) {
-	ctx, cancel := context.WithCancel(p.ctx)
-	defer cancel()
-	go func() {
-		select {
-		case <-handedOver:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	standIn.shipper.run(ctx, false)
-	if p.ctx.Err() != nil {
-		return
-	}
-	standIn.shipper.run(p.ctx, true)
-	if p.ctx.Err() == nil {
-		close(drained)
-		_ = standIn.log.Close(context.Background()) // memory, and empty
-		p.logs.remove(standIn)
-	}
 }
 
 func (l *logs) add(p *Producer, log *wal.Log, slot int) *openLog {

@@ -34,6 +34,9 @@ type shipper struct {
 	parkers       sync.WaitGroup // of parked destinations, in all
 	ages          ages
 	loggedAt      time.Time
+
+	// recall says that what is in flight when run ends is to come back, rather than to land.
+	recall bool
 }
 
 // cursor reads a log. Its batch is what was read and not yet dealt with.
@@ -86,6 +89,11 @@ func (s *shipper) run(ctx context.Context, untilDrained bool) {
 		}
 	}
 	s.endParking()
+	if s.recall {
+		for _, d := range s.destinations {
+			d.cancel()
+		}
+	}
 	s.window.settle() // what came back stays in the log
 	s.landing.close()
 	landing.Wait()

@@ -315,6 +315,21 @@ func (w *window) lose(seq uint64) bool {
 	return true
 }
 
+// waiter returns who waits for a record; nil where nobody does.
+func (w *window) waiter(seq uint64) chan<- error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.waiters[seq]
+}
+
+// leave marks a record done that another log has now, where whoever waits for it waits on.
+func (w *window) leave(seq uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.waiters, seq)
+	w.markDone(seq, nil)
+}
+
 // unflush takes flushed back.
 func (w *window) unflush(done <-chan struct{}) {
 	w.mu.Lock()
