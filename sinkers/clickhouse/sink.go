@@ -2,10 +2,13 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -98,10 +101,17 @@ func (s *Sink) fail(ctx context.Context, op string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
+	case pastDeadline(ctx) && errors.Is(err, os.ErrDeadlineExceeded): // the connection's, which is a moment ahead
+		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	default:
 		err = sorted(err)
 	}
 	return fmt.Errorf("clickhouse: %s: %s: %w", s.name(), op, err)
+}
+
+func pastDeadline(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && !time.Now().Before(deadline)
 }
 
 // name says which database it is, without the password.
