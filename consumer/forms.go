@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -56,17 +55,10 @@ func (f topicForm) putLarge(ctx context.Context, l *letter) error {
 	if err == nil || !tooLarge(err) || !f.stub {
 		return err
 	}
-	d.Error += fmt.Sprintf(" (its %d bytes are more than the topic of letters takes: they are in the directory of letters)", len(d.Value))
-	d.Value, d.Headers = nil, nil
-	if len(d.Key) > maxStubKey {
-		d.Key = nil
-	}
-	err = f.topic.Put(ctx, []dlq.Letter{d})
+	err = f.topic.Put(ctx, []dlq.Letter{d.Stub()})
 	l.stubbed = err == nil
 	return err
 }
-
-const maxStubKey = 1 << 10
 
 func tooLarge(err error) bool {
 	var some *dlq.TopicError

@@ -35,6 +35,9 @@ type DirConfig struct {
 	// only dead letters for which it does are discarded. Nil: letters have no copy anywhere, and none is
 	// ever discarded. It is called by Put and by scans, and must not call back into the Dir.
 	HasTopicCopy func(letterID string) bool
+	// ReadOnly opens a directory to look at, which must be there: nothing in it is changed, and Put, Retry, Run
+	// and Purge are refused with ErrReadOnly. Default false.
+	ReadOnly bool
 	// OnDiscard is called for each file of dead letters that was discarded over budget, with the file's
 	// name and the number of letters in it. It must not block. Nil: they are counted and logged only.
 	OnDiscard func(file string, letters int)

@@ -41,8 +41,11 @@ func (k Kind) String() string {
 	}
 }
 
-// ErrClosed is the error of a Dir that was closed.
-var ErrClosed = errors.New("dlq: the directory is closed")
+// The errors of a Dir that was closed, and of changing one that was opened to be read.
+var (
+	ErrClosed   = errors.New("dlq: the directory is closed")
+	ErrReadOnly = errors.New("dlq: the directory was opened to be read only")
+)
 
 // closeTimeout bounds how long Close waits for a Deliver that doesn't heed its context.
 const closeTimeout = 10 * time.Second
@@ -120,6 +123,12 @@ func OpenDir(cfg DirConfig) (*Dir, error) {
 	}
 	d.work.idle = make(chan struct{})
 	d.closing, d.close = context.WithCancelCause(context.Background())
+	if cfg.ReadOnly {
+		if err := d.refresh(); err != nil {
+			return nil, fmt.Errorf("dlq: path: %w", err)
+		}
+		return d, nil
+	}
 	if err := d.fs.MkdirAll(cfg.Path); err != nil {
 		return nil, fmt.Errorf("dlq: path: %w", err)
 	}
@@ -164,8 +173,16 @@ func (d *Dir) Close() error {
 	}
 }
 
-// begin marks a method as at work. ctx ends with the Dir, too.
+// begin marks a method that changes things as at work. ctx ends with the Dir, too.
 func (d *Dir) begin(parent context.Context) (ctx context.Context, end func(), err error) {
+	if d.cfg.ReadOnly {
+		return nil, nil, ErrReadOnly
+	}
+	return d.beginReading(parent)
+}
+
+// beginReading is begin for a method that changes nothing.
+func (d *Dir) beginReading(parent context.Context) (ctx context.Context, end func(), err error) {
 	if !d.work.begin() {
 		return nil, nil, ErrClosed
 	}
@@ -239,7 +256,7 @@ func (d *Dir) refresh() error {
 const staleAfter = time.Hour
 
 func (d *Dir) removeStale(n fileName, f fileInfo) {
-	if time.Since(f.modified) < staleAfter {
+	if d.cfg.ReadOnly || time.Since(f.modified) < staleAfter {
 		return
 	}
 	if err := d.fs.Remove(d.path(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {

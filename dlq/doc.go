@@ -41,6 +41,11 @@
 // A [Topic] holds the same letters as Kafka records, with the headers of Kafka Connect and our own behind
 // the original's; [ParseRecord] has the list, and reads those of Connect, Spring and Kafka Streams.
 //
+// # Looking, redriving, purging
+//
+// A [View] shows directory and topic as one. A [Redrive] sends dead letters back to where they came from, and keeps
+// in a [Journal] what it has sent. [Dir.Purge] and [PurgeTopic] delete letters for good.
+//
 // # What is promised
 //
 // A letter that [Dir.Put] or [Topic.Put] took is there after a crash. It is delivered at least once, and may

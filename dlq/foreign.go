@@ -79,6 +79,8 @@ func parseForeign(r *kgo.Record) (Letter, error) {
 	if !found {
 		return l, ErrNotLetter
 	}
+	// They don't tell when it failed; the letter was written soon after.
+	l.FirstFailed = r.Timestamp.UTC()
 	l.ID = l.Topic + ":" + strconv.Itoa(int(l.Partition)) + ":" + strconv.FormatInt(l.Offset, 10)
 	if l.Topic == "" || l.Partition < 0 || l.Offset < 0 {
 		// The origin isn't told in full: the letter's own place is as good to tell it apart.

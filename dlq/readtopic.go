@@ -22,13 +22,23 @@ const idleCheck = 2 * time.Second
 // (see [ParseRecord]), and reading goes on; any other error has a zero letter and ends it.
 func ReadTopic(ctx context.Context, topic string, opts ...kgo.Opt) iter.Seq2[Letter, error] {
 	return func(yield func(Letter, error) bool) {
-		if err := readTopic(ctx, topic, opts, idleCheck, yield); err != nil && !errors.Is(err, errStop) {
-			yield(Letter{}, fmt.Errorf("dlq: reading topic %s: %w", topic, err))
+		err := readTopic(ctx, topic, opts, idleCheck, func(r *kgo.Record) bool { return yield(ParseRecord(r)) })
+		if err != nil && !errors.Is(err, errStop) {
+			yield(Letter{}, &topicError{topic, err})
 		}
 	}
 }
 
-func readTopic(ctx context.Context, topic string, opts []kgo.Opt, idle time.Duration, yield func(Letter, error) bool) error {
+// topicError ends the reading of a topic, as nothing that is wrong with single records does.
+type topicError struct {
+	topic string
+	err   error
+}
+
+func (e *topicError) Error() string { return fmt.Sprintf("dlq: reading topic %s: %v", e.topic, e.err) }
+func (e *topicError) Unwrap() error { return e.err }
+
+func readTopic(ctx context.Context, topic string, opts []kgo.Opt, idle time.Duration, yield func(*kgo.Record) bool) error {
 	// Control records are kept so that a partition that ends with one is seen to end.
 	cl, err := kgo.NewClient(append(opts[:len(opts):len(opts)],
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
@@ -99,7 +109,7 @@ func (t *topicRead) dropEmpty(ctx context.Context) error {
 	return nil
 }
 
-func (t *topicRead) poll(ctx context.Context, yield func(Letter, error) bool) error {
+func (t *topicRead) poll(ctx context.Context, yield func(*kgo.Record) bool) error {
 	wait, cancel := context.WithTimeout(ctx, t.idle)
 	defer cancel()
 	fetches := t.cl.PollFetches(wait)
@@ -126,7 +136,7 @@ func (t *topicRead) poll(ctx context.Context, yield func(Letter, error) bool) er
 		if r.Offset >= end || r.Attrs.IsControl() {
 			continue
 		}
-		if !yield(ParseRecord(r)) {
+		if !yield(r) {
 			return errStop
 		}
 	}

@@ -123,7 +123,8 @@ func TestReadTopicPurgedMeanwhile(t *testing.T) {
 	err := readTopic(t.Context(), lettersTopic, []kgo.Opt{
 		kgo.SeedBrokers(c.ListenAddrs()...), kgo.FetchMaxBytes(1),
 		kgo.FetchMaxPartitionBytes(1), kgo.MaxConcurrentFetches(1),
-	}, 20*time.Millisecond, func(_ Letter, err error) bool {
+	}, 20*time.Millisecond, func(r *kgo.Record) bool {
+		_, err := ParseRecord(r)
 		require.NoError(t, err)
 		if n++; n == 1 {
 			adm := kadm.NewClient(cl)

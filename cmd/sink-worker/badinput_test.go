@@ -68,7 +68,13 @@ func TestBadInput(t *testing.T) {
 			"7 problems:", "action: ", "all-tenants: contradicts --tenant", "cursor: not one that a query returned", `from: "soon" is not a time`,
 			"limit: 501 is outside 1 to 500", `outcome: "maybe" is none of`, `output: "yaml" is none of`,
 		}},
-		"query: span": {[]string{"query", "--sqlite=" + db, "--from=2023-02-01", "--to=2023-01-01"}, nil, cli.Usage, []string{"from: 2023-02-01T00:00:00Z is not before to"}},
+		"query: span":      {[]string{"query", "--sqlite=" + db, "--from=2023-02-01", "--to=2023-01-01"}, nil, cli.Usage, []string{"from: 2023-02-01T00:00:00Z is not before to"}},
+		"dlq: nowhere":     {[]string{"dlq", "list"}, nil, cli.Usage, []string{"dlq-dir: missing; name the directory of letters, or give brokers"}},
+		"dlq: no dir":      {[]string{"dlq", "list", "--dir=/nowhere/dlq"}, nil, cli.Failed, []string{"dlq-dir: ", "/nowhere/dlq: no such file"}},
+		"dlq: no topic":    {[]string{"dlq", "list", "--topic=a b", "--brokers=a", "--limit=-1", "--since=2023-02-01", "--until=2023-01-01"}, nil, cli.Usage, []string{"3 problems", `letter-topic: "a b" has`, "limit: -1 is negative", "since: 2023-02-01T00:00:00Z is not before until"}},
+		"dlq: no broker":   {[]string{"dlq", "show", "x", settings[0]}, nil, cli.Failed, []string{"brokers 127.0.0.1:1: unreachable"}},
+		"dlq: redrive":     {[]string{"dlq", "redrive", "--dir=" + dir, "--limit=-1", "--rate=-1", "--max-redrives=0"}, nil, cli.Usage, []string{"4 problems", "brokers: missing; the letters go back to Kafka", "limit: ", "max-redrives: 0 is less than 1", "rate: -1"}},
+		"dlq: unconfirmed": {[]string{"dlq", "purge", "--dir=" + dir}, nil, cli.Usage, []string{"yes: missing; letters that are purged are gone"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, stderr, code := sinkWorker(t, environment(c.env...), c.args...)
@@ -86,6 +92,8 @@ func TestBadInput(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"help.txt": {"--help"}, "help-run.txt": {"run", "--help"}, "help-query.txt": {"query", "--help"},
+		"help-dlq-list.txt": {"dlq", "list", "--help"}, "help-dlq-show.txt": {"dlq", "show", "--help"},
+		"help-dlq-redrive.txt": {"dlq", "redrive", "--help"}, "help-dlq-purge.txt": {"dlq", "purge", "--help"},
 		"help-wal-inspect.txt": {"wal", "inspect", "--help"}, "help-topics-create.txt": {"topics", "create", "--help"}, "help-config-check.txt": {"config", "check", "--help"},
 	} {
 		t.Setenv("COLUMNS", "80")

@@ -15,6 +15,7 @@ type grammar struct {
 	Run     runCmd     `cmd:"" default:"withargs" help:"Store events until told to stop (the default)."`
 	Query   queryCmd   `cmd:"" help:"Print stored events, newest first."`
 	Topics  topicsCmd  `cmd:"" help:"Make the topics that the trail needs."`
+	DLQ     dlqCmd     `cmd:"" name:"dlq" help:"Look at dead letters, send them back, delete them."`
 	WAL     walCmd     `cmd:"" name:"wal" help:"Look at a producer's write-ahead log."`
 	Check   configCmd  `cmd:"" name:"config" help:"Look at the configuration."`
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -82,6 +83,9 @@ func (p *program) kongOptions() []kong.Option {
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "filter", Title: "Filters (joined by and)"},
 			{Key: "page", Title: "Result"},
+			{Key: "letters", Title: "Letters"},
+			{Key: "redrive", Title: "Sending"},
+			{Key: "purge", Title: "Deleting"},
 			{Key: "database", Title: "Database"},
 			{Key: "kafka", Title: "Kafka"},
 			{Key: "topic", Title: "Topics"},

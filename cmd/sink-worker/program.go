@@ -38,6 +38,14 @@ func (p *program) run(ctx context.Context, args []string) error {
 		return p.query(ctx, &g.Query)
 	case "topics create":
 		return p.createTopics(ctx, &g.Topics.Create)
+	case "dlq list":
+		return p.listLetters(ctx, &g.DLQ.List)
+	case "dlq show <letter>":
+		return p.showLetter(ctx, &g.DLQ.Show)
+	case "dlq redrive":
+		return p.redriveLetters(ctx, &g.DLQ.Redrive)
+	case "dlq purge":
+		return p.purgeLetters(ctx, &g.DLQ.Purge)
 	case "wal inspect <dir>":
 		return p.inspectWAL(&g.WAL.Inspect)
 	case "config check":

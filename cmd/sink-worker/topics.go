@@ -95,17 +95,13 @@ func withClient(ctx context.Context, kafka kafkaclient.Config, f func(*kgo.Clien
 	if err != nil {
 		return err
 	}
-	cl, err := kgo.NewClient(opts...)
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	ping, cancel := context.WithTimeout(ctx, 15*time.Second)
+	return withKafkaClient(ctx, opts, f)
+}
+
+func checkBrokers(ctx context.Context, cl *kgo.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	if err := kafkaclient.Check(ping, cl); err != nil {
-		return err
-	}
-	return f(cl)
+	return kafkaclient.Check(ctx, cl)
 }
 
 func printTopics(w io.Writer, output string, states []kafkaclient.TopicState) error {
