@@ -35,13 +35,18 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 	tools/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## the benchmarks that match BENCH, COUNT times; compare two with benchstat (tools/tool)
+bench: ## what an event costs its caller, beside the peers; the log beside its ceiling; recovery; shipping
+	cd bench && go run . $(BENCHFLAGS)
+
+.PHONY: bench-all
+bench-all: ## the packages' benchmarks that match BENCH, COUNT times; compare two with benchstat (tools/tool)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
 
 .PHONY: lint
 lint: ## go vet, golangci-lint and the formatting
 	go vet ./...
 	"$$(tools/tool golangci-lint)" run ./...
+	cd bench && go vet ./... && "$$(../tools/tool golangci-lint)" run ./...
 
 .PHONY: fmt
 fmt: ## format the code
