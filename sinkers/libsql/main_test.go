@@ -1,5 +1,3 @@
-//go:build integration && unix
-
 package libsql
 
 import (
