@@ -8,7 +8,7 @@ import (
 	"github.com/firetrail/firetrail/wal"
 )
 
-// disk is a file system whose files do as they are told when they are to be synced.
+// disk is a file system whose files do as they are told when they are written to or synced.
 type disk struct {
 	wal.FS
 	mu   sync.Mutex
@@ -22,6 +22,7 @@ const (
 	working mood = iota
 	failing      // EIO
 	hanging      // until the mood changes
+	full         // ENOSPC, of what is written
 )
 
 func newDisk(m mood) *disk {
@@ -69,6 +70,29 @@ func (f diskFile) Sync() error {
 		return err
 	}
 	return f.File.Sync()
+}
+
+func (d *disk) room() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mood == full {
+		return syscall.ENOSPC
+	}
+	return nil
+}
+
+func (f diskFile) WriteAt(b []byte, off int64) (int, error) {
+	if err := f.d.room(); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(b, off)
+}
+
+func (f diskFile) Allocate(size int64) error {
+	if err := f.d.room(); err != nil {
+		return err
+	}
+	return f.File.Allocate(size)
 }
 
 // lockless is a file system that has no locks.

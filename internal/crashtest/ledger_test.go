@@ -71,6 +71,10 @@ type arrivals struct {
 // tenant's events first come in the order of their sequence.
 func (l ledger) add(t testing.TB, r *kgo.Record, ordered bool) {
 	e := decode(t, r)
+	if e.Action == firetrail.SourceClosed {
+		l.closed(t, e)
+		return
+	}
 	var v struct{ Life, I int }
 	require.NoError(t, json.Unmarshal(e.New.Bytes(), &v))
 	if !bytes.Equal(payload(v.Life, v.I), e.New.Bytes()) {
@@ -94,6 +98,17 @@ func (l ledger) add(t testing.TB, r *kgo.Record, ordered bool) {
 		require.Fail(t, "out of order", "tenant %s of life %d: %d came after %d", e.Tenant, v.Life, e.Seq, a.last[e.Tenant])
 	}
 	a.last[e.Tenant] = max(a.last[e.Tenant], e.Seq)
+}
+
+// closed is told of the end of a source that Close ended, which therefore lost nothing: it comes right behind its last.
+func (l ledger) closed(t testing.TB, e firetrail.Event) {
+	for _, a := range l {
+		if a.source == e.Source {
+			require.Equal(t, a.last[e.Tenant]+1, e.Seq, "the end of tenant %s", e.Tenant)
+			return
+		}
+	}
+	require.Fail(t, "the end of a source that nothing came from", e.Source)
 }
 
 // tally is the sum over the lives.
