@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"sinkers/internal/sqlstore": {"", "sinkers"},
 	"sinkers/sqlite":            {"", "sinkers", "sinkers/internal/sqlstore"},
 	"sinkers/libsql":            {"", "sinkers", "sinkers/internal/sqlstore"},
-	"sinkers/clickhouse":        {"", "sinkers", "sinkers/internal/sqlstore"},
+	"sinkers/clickhouse":        {"", "sinkers"},
 	"sinkers/sinkertest":        {"", "sinkers"},
 	"consumer":                  {"", "dlq", "sinkers", "kafkaclient"},
 	"internal/embedded":         {},

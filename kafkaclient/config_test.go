@@ -157,3 +157,17 @@ func TestWarnings(t *testing.T) {
 	require.Contains(t, log.String(), "level=WARN")
 	require.Contains(t, log.String(), "sasl.mechanism")
 }
+
+func TestTLSClient(t *testing.T) {
+	c, err := TLS{}.Client()
+	require.NoError(t, err)
+	require.Nil(t, c)
+	_, err = TLS{CAFile: "ca.pem", KeyFile: "k"}.Client()
+	require.ErrorContains(t, err, "tls.ca_file: set, but tls.enabled is false")
+	require.ErrorContains(t, err, "tls.key_file: set, but tls.enabled is false")
+	_, err = TLS{Enabled: true, CAFile: "/nowhere"}.Client()
+	require.ErrorContains(t, err, "tls.ca_file: open /nowhere")
+	c, err = TLS{Enabled: true, ServerName: "db"}.Client()
+	require.NoError(t, err)
+	require.Equal(t, "db", c.ServerName)
+}

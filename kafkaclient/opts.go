@@ -85,6 +85,17 @@ func (c Config) dialer(conf *tls.Config) func(context.Context, string, string) (
 	}
 }
 
+// Client checks the settings, reads the files and returns them for crypto/tls; nil when TLS is off. It is what
+// [Config.Opts] uses, for programs that reach a database in the same way.
+func (t TLS) Client() (*tls.Config, error) {
+	var errs []error
+	t.validate(func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) })
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return t.load()
+}
+
 // load reads the files; nil when TLS is off.
 func (t TLS) load() (*tls.Config, error) {
 	if !t.Enabled {

@@ -68,13 +68,24 @@ func TestBadInput(t *testing.T) {
 			"7 problems:", "action: ", "all-tenants: contradicts --tenant", "cursor: not one that a query returned", `from: "soon" is not a time`,
 			"limit: 501 is outside 1 to 500", `outcome: "maybe" is none of`, `output: "yaml" is none of`,
 		}},
-		"query: span":      {[]string{"query", "--sqlite=" + db, "--from=2023-02-01", "--to=2023-01-01"}, nil, cli.Usage, []string{"from: 2023-02-01T00:00:00Z is not before to"}},
-		"dlq: nowhere":     {[]string{"dlq", "list"}, nil, cli.Usage, []string{"dlq-dir: missing; name the directory of letters, or give brokers"}},
-		"dlq: no dir":      {[]string{"dlq", "list", "--dir=/nowhere/dlq"}, nil, cli.Failed, []string{"dlq-dir: ", "/nowhere/dlq: no such file"}},
-		"dlq: no topic":    {[]string{"dlq", "list", "--topic=a b", "--brokers=a", "--limit=-1", "--since=2023-02-01", "--until=2023-01-01"}, nil, cli.Usage, []string{"3 problems", `letter-topic: "a b" has`, "limit: -1 is negative", "since: 2023-02-01T00:00:00Z is not before until"}},
-		"dlq: no broker":   {[]string{"dlq", "show", "x", settings[0]}, nil, cli.Failed, []string{"brokers 127.0.0.1:1: unreachable"}},
-		"dlq: redrive":     {[]string{"dlq", "redrive", "--dir=" + dir, "--limit=-1", "--rate=-1", "--max-redrives=0"}, nil, cli.Usage, []string{"4 problems", "brokers: missing; the letters go back to Kafka", "limit: ", "max-redrives: 0 is less than 1", "rate: -1"}},
-		"dlq: unconfirmed": {[]string{"dlq", "purge", "--dir=" + dir}, nil, cli.Usage, []string{"yes: missing; letters that are purged are gone"}},
+		"two databases": {append(settings, "--clickhouse-addrs=a:1"), nil, cli.Usage, []string{"clickhouse-addrs: set beside sqlite; choose one database"}},
+		"clickhouse: no address": {append(settings, "--clickhouse-user=u", "--clickhouse-tls-enabled"), nil, cli.Usage, []string{
+			"2 problems:", "clickhouse-tls-enabled: set, but clickhouse-addrs is missing", "clickhouse-user: set, but clickhouse-addrs is missing",
+		}},
+		"clickhouse: all wrong": {[]string{"query", "--clickhouse-addrs=a,b:0", "--clickhouse-protocol=grpc", "--clickhouse-compression=gzip", "--clickhouse-password-file=/nowhere", "--clickhouse-tls-ca-file=ca.pem"}, []string{"FIRETRAIL_CLICKHOUSE_PASSWORD="}, cli.Usage, []string{
+			"6 problems:", `clickhouse-addrs[0]: "a" is not host:port`, `clickhouse-addrs[1]: "b:0" has the port "0"`, `clickhouse-compression: "gzip" is none of lz4, zstd, none`,
+			"clickhouse-password-file: open /nowhere", `clickhouse-protocol: "grpc" is none of native, http`, "clickhouse-tls-ca-file: set, but clickhouse-tls-enabled is false",
+		}},
+		"clickhouse: two passwords":    {[]string{"query", "--clickhouse-addrs=a:1", "--clickhouse-password-file=" + text}, []string{"FIRETRAIL_CLICKHOUSE_PASSWORD=hush"}, cli.Usage, []string{"clickhouse-password-file: set beside a password in FIRETRAIL_CLICKHOUSE_PASSWORD"}},
+		"clickhouse: secret in a file": {[]string{"query", "--config=" + file("ch.yaml", "clickhouse:\n  addrs: [a:1]\n  password: hush\n")}, nil, cli.Usage, []string{"clickhouse-password: a secret is not taken from here; use clickhouse-password-file or FIRETRAIL_CLICKHOUSE_PASSWORD"}},
+		"clickhouse: unreachable":      {[]string{"query", "--clickhouse-addrs=127.0.0.1:1"}, []string{"FIRETRAIL_CLICKHOUSE_PASSWORD=hush"}, cli.Failed, []string{"clickhouse: 127.0.0.1:1/default: open: ", "refused"}},
+		"query: span":                  {[]string{"query", "--sqlite=" + db, "--from=2023-02-01", "--to=2023-01-01"}, nil, cli.Usage, []string{"from: 2023-02-01T00:00:00Z is not before to"}},
+		"dlq: nowhere":                 {[]string{"dlq", "list"}, nil, cli.Usage, []string{"dlq-dir: missing; name the directory of letters, or give brokers"}},
+		"dlq: no dir":                  {[]string{"dlq", "list", "--dir=/nowhere/dlq"}, nil, cli.Failed, []string{"dlq-dir: ", "/nowhere/dlq: no such file"}},
+		"dlq: no topic":                {[]string{"dlq", "list", "--topic=a b", "--brokers=a", "--limit=-1", "--since=2023-02-01", "--until=2023-01-01"}, nil, cli.Usage, []string{"3 problems", `letter-topic: "a b" has`, "limit: -1 is negative", "since: 2023-02-01T00:00:00Z is not before until"}},
+		"dlq: no broker":               {[]string{"dlq", "show", "x", settings[0]}, nil, cli.Failed, []string{"brokers 127.0.0.1:1: unreachable"}},
+		"dlq: redrive":                 {[]string{"dlq", "redrive", "--dir=" + dir, "--limit=-1", "--rate=-1", "--max-redrives=0"}, nil, cli.Usage, []string{"4 problems", "brokers: missing; the letters go back to Kafka", "limit: ", "max-redrives: 0 is less than 1", "rate: -1"}},
+		"dlq: unconfirmed":             {[]string{"dlq", "purge", "--dir=" + dir}, nil, cli.Usage, []string{"yes: missing; letters that are purged are gone"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, stderr, code := sinkWorker(t, environment(c.env...), c.args...)
@@ -129,4 +140,25 @@ func TestConfigCheck(t *testing.T) {
 	require.Equal(t, "a.dlq", got["letter-topic"].Value)
 	require.Equal(t, "(hidden)", got["sasl-password"].Value)
 	require.NotContains(t, out, "hush")
+}
+
+// ClickHouse has larger batches, unless somebody says otherwise.
+func TestConfigCheckClickHouse(t *testing.T) {
+	env := environment("FIRETRAIL_CLICKHOUSE_PASSWORD=hush", "FIRETRAIL_CLICKHOUSE_ADDRS=a:9000,b:9000", "FIRETRAIL_FLUSH_INTERVAL=3s")
+	out, stderr, code := sinkWorker(t, env, "config", "check", "--brokers=a:1", "-o", "json")
+	require.Equal(t, cli.Done, code, stderr)
+	require.Empty(t, stderr)
+	var got map[string]struct{ Value, From string }
+	require.NoError(t, json.Unmarshal([]byte(out), &got))
+	for name, want := range map[string]string{
+		"batch-max-size": "50000", "batch-max-bytes": "32MiB", "flush-interval": "3s", "clickhouse-addrs": "a:9000,b:9000",
+		"clickhouse-password": "(hidden)", "clickhouse-user": "", "max-in-flight-bytes": "64MiB",
+	} {
+		require.Contains(t, got, name)
+		require.Equal(t, want, got[name].Value, name)
+	}
+	require.NotContains(t, out, "hush")
+	_, stderr, code = sinkWorker(t, env, "config", "check", "--brokers=a:1", "--max-in-flight-bytes=16MiB")
+	require.Equal(t, cli.Usage, code)
+	require.Contains(t, stderr, "max-in-flight-bytes: 16MiB is less than one batch (batch-max-bytes 32MiB)")
 }

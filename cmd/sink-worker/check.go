@@ -16,7 +16,6 @@ import (
 	"github.com/firetrail/firetrail/cmd/internal/cli"
 	"github.com/firetrail/firetrail/cmd/internal/show"
 	"github.com/firetrail/firetrail/kafkaclient"
-	"github.com/firetrail/firetrail/sinkers/sqlite"
 )
 
 type configCheckCmd struct {
@@ -31,11 +30,11 @@ type configCheckCmd struct {
 
 func (p *program) checkConfig(ctx context.Context, c *configCheckCmd) error {
 	run := runCmd{c.kafkaSettings, c.topicSettings, c.workerSettings, c.sinkSettings}
-	kafka, err := run.check(p)
+	kafka, open, err := run.check(p)
 	if err != nil {
 		return err
 	}
-	if err := printSettings(p.stdout, c.Output, p.effective(run.LetterTopic)); err != nil {
+	if err := printSettings(p.stdout, c.Output, p.effective(run.LetterTopic, run.isClickHouse())); err != nil {
 		return err
 	}
 	for _, w := range kafka.Warnings() {
@@ -46,23 +45,28 @@ func (p *program) checkConfig(ctx context.Context, c *configCheckCmd) error {
 		p.note("warning: %s", w)
 	}
 	if c.Connect.On {
-		return p.connect(ctx, kafka, &run)
+		return p.connect(ctx, kafka, &run, open)
 	}
 	return nil
 }
 
-// effective returns the settings in effect, with the password, which has no flag, named and masked.
-func (p *program) effective(letterTopic string) []cli.Setting {
+// effective returns the settings in effect, with the passwords, which have no flags, named and masked.
+func (p *program) effective(letterTopic string, clickHouse bool) []cli.Setting {
 	settings := p.command.Settings
+	if !clickHouse { // what another database would take is of no interest
+		settings = slices.DeleteFunc(slices.Clone(settings), func(s cli.Setting) bool {
+			return s.From == "default" && strings.HasPrefix(s.Name, "clickhouse-") && s.Name != "clickhouse-addrs"
+		})
+	}
 	for i := range settings {
 		if s := &settings[i]; s.Name == "letter-topic" && s.Value == "" {
 			s.Value = letterTopic
 		}
 	}
-	if v, ok := p.env.Lookup(cli.EnvName("sasl-password")); ok && v != "" {
-		settings = append(settings, cli.Setting{
-			Name: "sasl-password", Value: "(hidden)", From: cli.EnvName("sasl-password"),
-		})
+	for _, secret := range []string{"sasl-password", clickHousePassword} {
+		if v, ok := p.env.Lookup(cli.EnvName(secret)); ok && v != "" {
+			settings = append(settings, cli.Setting{Name: secret, Value: "(hidden)", From: cli.EnvName(secret)})
+		}
 	}
 	slices.SortFunc(settings, func(a, b cli.Setting) int { return strings.Compare(a.Name, b.Name) })
 	return settings
@@ -92,7 +96,7 @@ func printSettings(w io.Writer, output string, settings []cli.Setting) error {
 }
 
 // connect tries everything that run would need, and changes nothing.
-func (p *program) connect(ctx context.Context, kafka kafkaclient.Config, run *runCmd) error {
+func (p *program) connect(ctx context.Context, kafka kafkaclient.Config, run *runCmd, open opener) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	var errs []error
@@ -109,9 +113,9 @@ func (p *program) connect(ctx context.Context, kafka kafkaclient.Config, run *ru
 		return nil
 	})
 	errs = append(errs, err)
-	db, err := sqlite.Open(ctx, sqlite.Config{Path: run.SQLite, ReadOnly: true})
+	db, err := open.toRead(ctx)
 	if err == nil {
-		p.note("sqlite: can be read")
+		p.note("%s: can be read", open.name())
 		err = db.Close()
 	}
 	return errors.Join(append(errs, err)...)

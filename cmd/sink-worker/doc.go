@@ -1,6 +1,7 @@
 // Command sink-worker takes audit events from Kafka into a database, and reads them there.
 //
 //	sink-worker run --brokers localhost:9092 --sqlite audit.db
+//	sink-worker run --brokers localhost:9092 --clickhouse-addrs localhost:9000
 //	sink-worker query --sqlite audit.db --action 'iam.*' --outcome denied
 //	sink-worker topics create --brokers localhost:9092
 //	sink-worker config check --config sink-worker.yaml

@@ -63,18 +63,14 @@ type workerSettings struct {
 	Group      string `group:"worker" default:"firetrail-sink" help:"Consumer group that the workers share."`
 	InstanceID string `group:"worker" placeholder:"ID" help:"Static membership: a name of this worker that outlives restarts."`
 
-	BatchMaxSize  cli.Int      `group:"worker" default:"10000" help:"Events a batch at the most."`
-	BatchMaxBytes cli.Size     `group:"worker" default:"8MiB" help:"Bytes a batch at the most."`
-	FlushInterval cli.Duration `group:"worker" default:"1s" help:"Longest an event waits for its batch."`
+	BatchMaxSize  cli.Int      `group:"worker" default:"10000" help:"Events a batch at the most (ClickHouse: 50000)."`
+	BatchMaxBytes cli.Size     `group:"worker" default:"8MiB" help:"Bytes a batch at the most (ClickHouse: 32MiB)."`
+	FlushInterval cli.Duration `group:"worker" default:"1s" help:"Longest an event waits for its batch (ClickHouse: 10s)."`
 	MaxInFlight   cli.Size     `name:"max-in-flight-bytes" group:"worker" default:"64MiB" help:"Bytes fetched and not stored yet, at the most."`
 
 	DLQDir          string       `name:"dlq-dir" group:"worker" default:".firetrail/dlq" placeholder:"DIR" help:"Directory of dead letters (.firetrail/dlq)."`
 	DLQDirIsDurable cli.Bool     `name:"dlq-dir-is-durable" group:"worker" help:"The directory outlives this host's container: a letter in it counts without its topic."`
 	ShutdownTimeout cli.Duration `group:"worker" default:"30s" help:"Longest to finish what is in flight after SIGTERM."`
-}
-
-type sinkSettings struct {
-	SQLite string `name:"sqlite" group:"database" placeholder:"FILE" help:"SQLite database; made if missing; required."`
 }
 
 func (p *program) kongOptions() []kong.Option {
@@ -86,7 +82,8 @@ func (p *program) kongOptions() []kong.Option {
 			{Key: "letters", Title: "Letters"},
 			{Key: "redrive", Title: "Sending"},
 			{Key: "purge", Title: "Deleting"},
-			{Key: "database", Title: "Database"},
+			{Key: "database", Title: "Database (one of the two)"},
+			{Key: "clickhouse", Title: "ClickHouse"},
 			{Key: "kafka", Title: "Kafka"},
 			{Key: "topic", Title: "Topics"},
 			{Key: "worker", Title: "Worker"},

@@ -9,12 +9,11 @@ import (
 	"github.com/firetrail/firetrail/cmd/internal/cli"
 	"github.com/firetrail/firetrail/cmd/internal/show"
 	"github.com/firetrail/firetrail/sinkers"
-	"github.com/firetrail/firetrail/sinkers/sqlite"
 )
 
 // queryCmd has a flag for each field of sinkers.Query.
 type queryCmd struct {
-	SQLite string `name:"sqlite" group:"database" placeholder:"FILE" help:"SQLite database to read; a worker may be writing it; required."`
+	sinkSettings
 
 	Tenant     *string  `flagonly:"" group:"filter" placeholder:"NAME" help:"Events of this tenant; an empty name is the default one."`
 	AllTenants cli.Bool `flagonly:"" group:"filter" help:"Events of every tenant (unless --tenant is given)."`
@@ -65,11 +64,11 @@ type pager interface {
 
 func (p *program) query(ctx context.Context, c *queryCmd) error {
 	q := c.selection(&p.command.Problems)
-	(&sinkSettings{c.SQLite}).check(&p.command.Problems)
+	open := c.sinkSettings.check(p)
 	if err := p.command.Problems.Err(); err != nil {
 		return err
 	}
-	db, err := sqlite.Open(ctx, sqlite.Config{Path: c.SQLite, ReadOnly: true})
+	db, err := open.toRead(ctx)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
 
 	"github.com/firetrail/firetrail/cmd/internal/cli"
@@ -124,15 +123,5 @@ func (s *workerSettings) check(p *cli.Problems) {
 	}
 	if s.MaxInFlight.Bytes < s.BatchMaxBytes.Bytes && !p.Has("max-in-flight-bytes") && !p.Has("batch-max-bytes") {
 		p.Add("max-in-flight-bytes", "%s is less than one batch (batch-max-bytes %s)", s.MaxInFlight, s.BatchMaxBytes)
-	}
-}
-
-// check notes what is wrong with the choice of database.
-func (s *sinkSettings) check(p *cli.Problems) {
-	switch {
-	case s.SQLite == "":
-		p.Add("sqlite", "missing; name the database's file, such as --sqlite audit.db")
-	case filepath.Clean(s.SQLite) != s.SQLite && strings.HasSuffix(s.SQLite, string(filepath.Separator)):
-		p.Add("sqlite", "%q is a directory; name a file", s.SQLite)
 	}
 }

@@ -9,29 +9,31 @@ import (
 	"github.com/firetrail/firetrail/consumer"
 	"github.com/firetrail/firetrail/dlq"
 	"github.com/firetrail/firetrail/kafkaclient"
-	"github.com/firetrail/firetrail/sinkers/sqlite"
 )
 
 // check returns the client's configuration, or everything that is wrong with the settings.
-func (c *runCmd) check(p *program) (kafkaclient.Config, error) {
+func (c *runCmd) check(p *program) (kafkaclient.Config, opener, error) {
 	problems := &p.command.Problems
 	kafka := c.config(p)
 	c.topicSettings.check(problems)
+	open := c.sinkSettings.check(p)
+	if c.isClickHouse() {
+		c.largeBatches(p.command)
+	}
 	c.workerSettings.check(problems)
-	c.sinkSettings.check(problems)
-	return kafka, problems.Err()
+	return kafka, open, problems.Err()
 }
 
 // work stores events until ctx ends, and then what is in flight.
 func (p *program) work(ctx context.Context, c *runCmd) (err error) {
-	kafka, err := c.check(p)
+	kafka, open, err := c.check(p)
 	if err != nil {
 		return err
 	}
 	for _, w := range p.command.Warnings {
 		p.log.Warn(w)
 	}
-	db, err := p.openToWrite(ctx, c.SQLite)
+	db, err := open.toWrite(ctx, p.log)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil // told to stop while standing by
@@ -44,7 +46,7 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 		return fmt.Errorf("dlq-dir: %w", err)
 	}
 	defer func() { err = errors.Join(err, letters.Close()) }()
-	cli.LimitMemory(2*c.MaxInFlight.Bytes + 64<<20) // SQLite's cache comes on top of it
+	cli.LimitMemory(2*c.MaxInFlight.Bytes + 3*c.BatchMaxBytes.Bytes + 64<<20) // a batch's columns; SQLite's cache comes on top of it
 	worker, err := consumer.New(consumer.Config{
 		Kafka: kafka, Group: c.Group, Topics: c.Topics, InstanceID: c.InstanceID,
 		Sink: db, LetterTopic: c.LetterTopic, LetterDir: letters, DirIsDurable: c.DLQDirIsDurable.On,
@@ -61,16 +63,4 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 	p.log.Info("worker stopped", "records", s.Records, "stored", s.Stored, "duplicates", s.Duplicates,
 		"letters", s.Letters, "in_flight_bytes", s.InFlightBytes)
 	return err
-}
-
-// openToWrite opens the database, and waits for its turn while another worker has it.
-func (p *program) openToWrite(ctx context.Context, path string) (*sqlite.Sink, error) {
-	conf := sqlite.Config{Path: path}
-	db, err := sqlite.Open(ctx, conf)
-	if errors.Is(err, sqlite.ErrLocked) {
-		p.log.Warn("another worker has the database; standing by to take over", "sqlite", path)
-		conf.WaitForLock = true
-		db, err = sqlite.Open(ctx, conf)
-	}
-	return db, err
 }

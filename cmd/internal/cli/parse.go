@@ -142,6 +142,18 @@ func misspelt(app *kong.Application, err error) error {
 	return hintError{errors.New(text), fmt.Sprintf("Run %q for what there is.", name+" --help")}
 }
 
+// Instead gives a setting that nobody has set another value than its default, for Settings, and reports whether it
+// did: where the default depends on other settings.
+func (c *Command) Instead(name, value string) bool {
+	for i := range c.Settings {
+		if s := &c.Settings[i]; s.Name == name && s.From == "default" {
+			s.Value = value
+			return true
+		}
+	}
+	return false
+}
+
 func (c *Command) take(f *kong.Flag, src *sources) {
 	if f.Name == "help" {
 		return

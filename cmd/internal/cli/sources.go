@@ -81,9 +81,12 @@ func (s *sources) check(app *kong.Application) (warnings []string) {
 			s.problems = append(s.problems, s.unknown(key, names))
 		}
 	}
-	variables := []string{EnvName("config"), EnvName("sasl-password")}
+	variables := []string{EnvName("config")}
 	for _, n := range names {
 		variables = append(variables, EnvName(n))
+		if secret, ok := strings.CutSuffix(n, "-file"); ok && isSecret(secret) {
+			variables = append(variables, EnvName(secret))
+		}
 	}
 	for _, v := range s.env {
 		name, _, _ := strings.Cut(v, "=")
@@ -100,12 +103,21 @@ func (s *sources) check(app *kong.Application) (warnings []string) {
 
 func (s *sources) unknown(key string, names []string) error {
 	at := s.file[key].from
-	if strings.Contains(key, "password") && !strings.HasSuffix(key, "-file") {
-		return fmt.Errorf("%s: a secret is not taken from here; use sasl-password-file or %s (%s)",
-			key, EnvName("sasl-password"), at)
+	if isSecret(key) {
+		secret := key
+		if !slices.Contains(names, secret+"-file") {
+			secret = "sasl-password"
+		}
+		return fmt.Errorf("%s: a secret is not taken from here; use %s-file or %s (%s)", key, secret, EnvName(secret), at)
 	}
 	if n := Nearest(key, names); n != "" {
 		return fmt.Errorf("%s: no such setting; did you mean %q? (%s)", key, n, at)
 	}
 	return fmt.Errorf("%s: no such setting (%s)", key, at)
+}
+
+// isSecret says whether a name is that of a secret. Those have no flag and stand in no file: they come from the
+// environment, or from a file that the setting NAME-file names.
+func isSecret(name string) bool {
+	return strings.HasSuffix(name, "password") || strings.HasSuffix(name, "token")
 }
