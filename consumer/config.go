@@ -31,6 +31,19 @@ const (
 	DefaultConflictInterval = 10 * time.Minute
 )
 
+// OutagePolicy says what becomes of records while their database is away.
+type OutagePolicy string
+
+// The policies.
+const (
+	// Pause keeps them in memory, up to MaxInFlightBytes, and Kafka is the buffer beyond that: then the tenants
+	// of the same partitions wait too.
+	Pause OutagePolicy = "pause"
+	// Spill puts them into LetterDir, commits their offsets, and leaves it to the directory's retry engine to store
+	// them: the others go on, for as long as the directory has room.
+	Spill OutagePolicy = "spill"
+)
+
 // NoLetterTopic as [Config].LetterTopic switches the topic of letters off.
 const NoLetterTopic = "-"
 
@@ -62,6 +75,11 @@ type Config struct {
 	// DirIsDurable says that a letter is safe when LetterDir has it: its volume outlives the host.
 	// Default false: an offset waits for the topic's acknowledgement.
 	DirIsDurable bool
+
+	// OnOutage says what becomes of a tenant's records while its database is away, where Sink is a
+	// sinkers.PerTenant. Default: Spill where DirIsDurable says that files suffice, otherwise Pause. One database
+	// for all is always paused for.
+	OnOutage OutagePolicy
 
 	// Batch says when a batch is cut.
 	Batch Batch
@@ -149,6 +167,12 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Retry.WriteTimeout, DefaultWriteTimeout)
 	orDefault(&c.ConflictInterval, DefaultConflictInterval)
 	orDefault(&c.ShutdownTimeout, DefaultShutdownTimeout)
+	if _, tenants := c.Sink.(sinkers.PerTenant); c.OnOutage == "" {
+		c.OnOutage = Pause
+		if tenants && c.DirIsDurable {
+			c.OnOutage = Spill
+		}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -210,7 +234,22 @@ func (c Config) validateLetters(bad func(string, ...any)) {
 	if c.LetterDir == nil && c.DirIsDurable {
 		bad("dir_is_durable: set, but there is no letter_dir")
 	}
+	_, tenants := c.Sink.(sinkers.PerTenant)
+	switch c.OnOutage {
+	case Pause:
+	case Spill:
+		if c.Sink != nil && !tenants {
+			bad("on_outage: spill is for a database per tenant; with one database use pause")
+		}
+		if c.LetterDir == nil || !c.DirIsDurable {
+			bad("on_outage: spill keeps records in files alone; give a letter_dir whose volume outlives the host, and set dir_is_durable")
+		}
+	default:
+		bad("on_outage: %q is neither pause nor spill", c.OnOutage)
+	}
 }
+
+var errNoReply = errors.New("no answer from the database")
 
 // writeContext bounds one write.
 func (r Retry) writeContext(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -218,7 +257,7 @@ func (r Retry) writeContext(ctx context.Context) (context.Context, context.Cance
 		return ctx, func() {}
 	}
 	return context.WithTimeoutCause(ctx, r.WriteTimeout,
-		fmt.Errorf("no answer from the database within %v (retry.write_timeout)", r.WriteTimeout))
+		fmt.Errorf("%w within %v (retry.write_timeout)", errNoReply, r.WriteTimeout))
 }
 
 // allTopics are the topics of events, and that of letters.

@@ -17,8 +17,9 @@ type flow struct {
 	mu     sync.Mutex
 	parts  map[source]*partition
 	queue  queue
-	bytes  int64 // in flight
-	closed bool  // nothing more comes
+	lanes  *lanes // nil: there is one database, and the queue is its
+	bytes  int64  // in flight
+	closed bool   // nothing more comes
 
 	wake chan struct{} // for the writer: something was added or changed
 	room chan struct{} // for the poller: memory came free
@@ -63,7 +64,11 @@ func (f *flow) add(topic string, topicID [16]byte, fetched *kgo.FetchPartition, 
 		size := recordBytes(rec)
 		it := item{part: p, n: p.add(rec.Offset, rec.LeaderEpoch), size: memory(size), rec: rec}
 		p.bytes += it.size
-		f.queue.add(it, size, now)
+		if f.lanes != nil {
+			f.lanes.add(it, size, now)
+		} else {
+			f.queue.add(it, size, now)
+		}
 	}
 	f.bytes += p.bytes - before
 	signal(f.wake)

@@ -107,7 +107,7 @@ func (i *isolation) giveUp(ctx context.Context, rest *batch, err error) error {
 		return errors.Join(err, probeErr)
 	}
 	// Without a probe a dry spell is all there is to tell that the sink has gone away meanwhile.
-	if i.dry > i.limit && (i.prober == nil || !i.patient && i.fresh.Load() == i.begin) {
+	if i.dry > i.limit && (!i.probes() || !i.patient && i.fresh.Load() == i.begin) {
 		return errors.Join(err, errNothingStored)
 	}
 	return nil

@@ -18,9 +18,16 @@ func (w *Worker) redeliver(ctx context.Context, letters []dlq.Letter) []dlq.Outc
 	if b.len() == 0 {
 		return r.outcomes
 	}
-	rest, err := w.store.attempt(ctx, b, r)
+	store := w.store
+	if w.perTenant != nil {
+		store = newStore(w.perTenant.Of(b.rows[0].Tenant), w.cfg.Retry)
+	}
+	rest, err := store.attempt(ctx, b, r)
 	if rest != nil {
-		rest, err = w.store.isolate(ctx, rest, err, r, false)
+		rest, err = store.isolate(ctx, rest, err, r, false)
+	}
+	if w.flow.lanes != nil && r.delivered > 0 {
+		w.flow.back(b.rows[0].Tenant)
 	}
 	if rest != nil {
 		w.log.Info("letters can't be stored yet", "letters", rest.len(), "err", err)

@@ -45,6 +45,8 @@ type Stats struct {
 	LateLetters int   // letters that are safe and wait to be written in their other form
 	HalfLetters int64 // letters that stayed without their other form
 	Redelivered int64 // letters that the directory's retry engine could store
+	Spilled     int64 // records put into the directory of letters to wait for their tenant's database
+	AwayTenants int   // tenants whose database is away
 
 	InFlightBytes int64           // memory of what lies between fetch and commit
 	Partitions    []PartitionStat // those assigned, by topic and number
@@ -130,6 +132,13 @@ func (f *flow) fill(s *Stats) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.InFlightBytes = f.bytes
+	if f.lanes != nil {
+		for _, l := range f.lanes.all {
+			if l.away {
+				s.AwayTenants++
+			}
+		}
+	}
 	for _, p := range f.parts {
 		st := PartitionStat{
 			Topic: p.topic, Partition: p.partition, Mark: p.mark, Committed: p.committed,

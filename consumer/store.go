@@ -15,6 +15,7 @@ import (
 type store struct {
 	sink   sinkers.Sinker
 	prober sinkers.Prober // nil when the sink is none
+	mute   atomic.Bool    // the prober turned out to be none
 	retry  Retry
 
 	// fresh counts the bytes of rows that were new to the sink, ever: the proof, without a prober, that
@@ -101,16 +102,24 @@ const maxProbe = 1 << 20
 
 // probe asks the sink whether it stores new things of b's size. Without a prober it can't be asked.
 func (s *store) probe(ctx context.Context, b *batch) error {
-	if s.prober == nil {
+	if !s.probes() {
 		return nil
 	}
 	probeCtx, cancel := s.retry.writeContext(ctx)
 	defer cancel()
-	if err := s.prober.Probe(probeCtx, int(min(b.bytes, maxProbe))); err != nil {
+	err := s.prober.Probe(probeCtx, int(min(b.bytes, maxProbe)))
+	if errors.Is(err, errors.ErrUnsupported) {
+		s.mute.Store(true)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("the probe failed too: %w", err)
 	}
 	return nil
 }
+
+// probes reports whether the sink can be asked.
+func (s *store) probes() bool { return s.prober != nil && !s.mute.Load() }
 
 // evidence says what is known of the sink when a row fails by itself.
 type evidence uint8
@@ -126,7 +135,7 @@ func (s *store) evidence(b *batch) evidence {
 	switch {
 	case s.fresh.Load()-b.seen >= b.bytes:
 		return eventsStored
-	case s.prober != nil:
+	case s.probes():
 		return probeStored
 	default:
 		return noEvidence

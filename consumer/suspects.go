@@ -78,7 +78,9 @@ func (w *writer) convict() {
 	clear(w.suspect.rows[len(rest):])
 	w.suspect.rows = rest
 	w.suspect.schedule(w.cfg.Retry)
-	w.stats.count(func(s *Stats) { s.Suspects = len(rest) })
+	more := len(rest) - w.counted
+	w.counted = len(rest)
+	w.stats.count(func(s *Stats) { s.Suspects += more })
 }
 
 // retrySuspects tries the suspects once more: together, in case the fault was not theirs, and then each by itself.
@@ -92,7 +94,7 @@ func (w *writer) retrySuspects(ctx context.Context) {
 		rows = w.tryTogether(ctx, rows)
 	}
 	fresh := w.store.fresh.Load()
-	if w.store.prober == nil && fresh == w.suspect.fresh && len(rows) > 1 {
+	if !w.store.probes() && fresh == w.suspect.fresh && len(rows) > 1 {
 		w.suspect.rows = rows // no proof could come of it
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/sinkers"
 )
 
 // Worker moves events from Kafka to a sink. Make it with [New] and run it once with [Worker.Run]; [Worker.Stats]
@@ -26,6 +27,8 @@ type Worker struct {
 	store *store
 	post  *postman
 	stats counters
+
+	perTenant sinkers.PerTenant // nil: there is one database
 
 	started atomic.Bool
 	noDrain atomic.Bool // Run ends without draining
@@ -53,6 +56,9 @@ func New(cfg Config) (*Worker, error) {
 		store:  newStore(cfg.Sink, cfg.Retry),
 		paused: map[source]bool{},
 		fatal:  func(error) {},
+	}
+	if w.perTenant, _ = cfg.Sink.(sinkers.PerTenant); w.perTenant != nil {
+		w.flow.lanes = newLanes(w.openLane)
 	}
 	w.commits = newCommitter(w)
 	w.noDrain.Store(cfg.ShutdownTimeout < 0)
@@ -124,12 +130,7 @@ func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) 
 	if w.cfg.LetterDir != nil {
 		side.Go(func() error { w.runLetterDir(soft); return nil })
 	}
-	decode := &decodeStage{Worker: w, out: make(chan *batch)}
-	main.Go(func() error { return decode.run(hard) })
-	main.Go(func() error {
-		defer w.post.close()
-		return (&writer{Worker: w, store: w.store}).run(soft, hard, decode.out)
-	})
+	w.goWrite(&main, soft, hard)
 	main.Go(func() error { return w.post.run(hard) })
 	last.Go(func() error { return w.commits.run(hard) })
 
@@ -150,6 +151,23 @@ func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) 
 		w.log.Warn("stopped with events in flight; they will be read again", "err", err, "bytes", w.Stats().InFlightBytes)
 	}
 	_ = side.Wait()
+}
+
+// goWrite runs what lies between the flow and the postman, which is closed in the end.
+func (w *Worker) goWrite(group *errgroup.Group, soft, hard context.Context) {
+	if w.flow.lanes != nil {
+		group.Go(func() error {
+			defer w.post.close()
+			return w.runLanes(hard)
+		})
+		return
+	}
+	decode := &decodeStage{Worker: w, out: make(chan *batch)}
+	group.Go(func() error { return decode.run(hard) })
+	group.Go(func() error {
+		defer w.post.close()
+		return (&writer{Worker: w, store: w.store}).run(soft, hard, decode.out)
+	})
 }
 
 // leaveTimeout bounds the farewell to the group.

@@ -1,0 +1,176 @@
+package consumer
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Where each tenant has a database of its own, its records go a way of their own from the fetch to the commit: a
+// lane. Of a lane one batch is in hand at a time, so that what was read first is stored first. Nobody sleeps
+// with a lane in hand, so that a tenant whose database is away takes no place for longer than a write may last.
+const (
+	maxVisits   = 32 // lanes in hand at a time
+	maxTroubled = 8  // of these, such as failed the last time
+)
+
+// lane is the way of one tenant's records. It is guarded by the flow's mutex, but for the visitor, which is used by
+// whoever has the lane in hand.
+type lane struct {
+	tenant string
+	queue  queue
+	rest   *batch    // failed, and is tried again before the queue is
+	again  time.Time // when the rest is due, or the suspects; zero: neither is there
+	away   bool      // the database is, as far as is known
+	given  bool      // the rest was tried in an outage: for that no stop waits
+	busy   bool      // in hand
+	listed bool      // in lanes.due
+	visitor
+}
+
+// lanes are those with something in them. They are guarded by the flow's mutex.
+type lanes struct {
+	open     func(tenant string) *lane
+	all      map[string]*lane
+	due      []*lane
+	busy     int
+	troubled int   // of busy
+	memory   int64 // of what waits to be cut
+}
+
+func newLanes(open func(tenant string) *lane) *lanes {
+	return &lanes{open: open, all: map[string]*lane{}}
+}
+
+func (ls *lanes) add(it item, bytes int64, now time.Time) {
+	tenant := string(it.rec.Key)
+	l := ls.all[tenant]
+	if l == nil {
+		l = ls.open(tenant)
+		ls.all[tenant] = l
+	}
+	before := l.queue.memory
+	l.queue.add(it, bytes, now)
+	ls.memory += l.queue.memory - before
+}
+
+const never = time.Duration(-1)
+
+// dueIn says how long it is until something of l is due, or never.
+func (l *lane) dueIn(now time.Time, hurry, closed bool) time.Duration {
+	wait := never
+	switch {
+	case l.busy || l.listed || closed && l.given && l.rest != nil:
+		return never
+	case l.rest != nil:
+		return max(l.again.Sub(now), 0)
+	case len(l.queue.full) > 0 || l.queue.filling != nil && hurry:
+		return 0
+	case l.queue.filling != nil:
+		wait = max(l.queue.filling.oldest.Add(l.queue.limits.FlushInterval).Sub(now), 0)
+	}
+	if suspects := max(l.again.Sub(now), 0); !l.again.IsZero() && !closed && (wait == never || suspects < wait) {
+		wait = suspects
+	}
+	return wait
+}
+
+// takeLane waits for a lane in which something is due and puts it into the caller's hands, with the batch that is; nil
+// when it is the suspects. It returns errClosed when nothing more will come.
+func (f *flow) takeLane(ctx context.Context) (*lane, *batch, error) {
+	for {
+		l, b, wait, err := f.dueLane(time.Now())
+		if l != nil || err != nil {
+			return l, b, err
+		}
+		if err := sleepOr(ctx, wait, f.wake); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+func (f *flow) dueLane(now time.Time) (*lane, *batch, time.Duration, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ls := f.lanes
+	hurry := f.closed || ls.memory*4 >= f.limit // see due
+	var wait time.Duration
+	if len(ls.due) == 0 {
+		wait = ls.list(now, hurry, f.closed)
+	}
+	for i, l := range ls.due {
+		if l.inTrouble() && ls.troubled >= maxTroubled {
+			continue
+		}
+		ls.due = slices.Delete(ls.due, i, i+1)
+		return l, ls.take(l, now, hurry), 0, nil
+	}
+	if f.closed && ls.busy == 0 && len(ls.due) == 0 && wait == 0 {
+		return nil, nil, 0, errClosed
+	}
+	return nil, nil, wait, nil
+}
+
+// list notes the lanes in which something is due. Where there is none it returns how long it is until there is; 0
+// when nobody knows.
+func (ls *lanes) list(now time.Time, hurry, closed bool) (wait time.Duration) {
+	for _, l := range ls.all {
+		switch in := l.dueIn(now, hurry, closed); {
+		case in == 0:
+			l.listed = true
+			ls.due = append(ls.due, l)
+		case in > 0 && (wait == 0 || in < wait):
+			wait = in
+		}
+	}
+	return wait
+}
+
+func (l *lane) inTrouble() bool { return l.rest != nil || l.away }
+
+func (ls *lanes) take(l *lane, now time.Time, hurry bool) (b *batch) {
+	l.listed, l.busy, l.troubled = false, true, l.inTrouble()
+	ls.busy++
+	if l.troubled {
+		ls.troubled++
+	}
+	if l.rest != nil {
+		b, l.rest = l.rest, nil
+		return b
+	}
+	before := l.queue.memory
+	b, _ = l.queue.next(now, hurry)
+	ls.memory += l.queue.memory - before
+	return b
+}
+
+// putLane takes a lane out of the caller's hands, as the visit left it. One with nothing in it is forgotten.
+func (f *flow) putLane(l *lane, left leftover) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l.busy = false
+	l.rest, l.again, l.away, l.given = left.rest, left.again, left.away, left.given
+	f.lanes.busy--
+	if l.troubled {
+		f.lanes.troubled--
+	}
+	if l.rest == nil && l.again.IsZero() && !l.away && l.queue.empty() {
+		delete(f.lanes.all, l.tenant)
+	}
+	signal(f.wake)
+}
+
+// back says that a tenant's database was reached in another way: there is no use in waiting any longer.
+func (f *flow) back(tenant string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.lanes.all[tenant]
+	if l == nil || l.busy {
+		return
+	}
+	l.away = false
+	if !l.again.IsZero() {
+		l.again = time.Now()
+	}
+	signal(f.wake)
+}
