@@ -81,6 +81,9 @@ type Config struct {
 	// for all is always paused for.
 	OnOutage OutagePolicy
 
+	// Prune says when expired events are deleted from the sink, which must be a sinkers.Pruner then. Default: never.
+	Prune Prune
+
 	// Batch says when a batch is cut.
 	Batch Batch
 	// MaxInFlightBytes bounds the memory of what lies between fetch and commit. A record counts with its
@@ -196,6 +199,7 @@ func (c Config) Validate() error {
 		bad("sink: missing; open one of the packages under sinkers")
 	}
 	c.validateLetters(bad)
+	c.validatePrune(bad)
 	positive := func(field string, v int64) {
 		if v < 0 {
 			bad("%s: %d is negative; it can't be unlimited, leave it out for the default", field, v)

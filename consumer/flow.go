@@ -57,7 +57,9 @@ func (f *flow) add(topic string, topicID [16]byte, fetched *kgo.FetchPartition, 
 		p = newPartition(s)
 		f.parts[s] = p
 	}
-	p.topicID = topicID
+	if p.topicID != topicID { // once: letters read it without the lock
+		p.topicID = topicID
+	}
 	p.high = max(p.high, fetched.HighWatermark)
 	before := p.bytes
 	for _, rec := range fetched.Records {

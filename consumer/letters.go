@@ -11,6 +11,7 @@ import (
 	"github.com/sethvargo/go-retry"
 
 	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/sinkers"
 )
 
 // letter is a record on its way to the dead letters.
@@ -24,14 +25,19 @@ type letter struct {
 	attempts int
 	failedAt time.Time
 
-	inTopic, inDir bool // the forms that are written
-	stubbed        bool // the topic has it without its bytes
-	waits          bool // it could not be sent; counted in its partition
+	seq            sinkers.Position // for the ledger; zero where the record is no event
+	inTopic, inDir bool             // the forms that are written
+	stubbed        bool             // the topic has it without its bytes
+	waits          bool             // it could not be sent; counted in its partition
 }
 
 // errConflict says what row i of b conflicts with.
-func errConflict(b *batch, i int) error {
+func errConflict(b *batch, i int, res sinkers.Result) error {
 	row := &b.rows[i]
+	if stored, ok := res.StoredHashes[i]; ok {
+		return fmt.Errorf("tenant %q has another event with id %s: the content hash stored is %x, this one's %x",
+			row.Tenant, row.ID, stored, row.Hash)
+	}
 	return fmt.Errorf("tenant %q has another event with id %s; this one's content hash is %x", row.Tenant, row.ID, row.Hash)
 }
 
@@ -75,6 +81,7 @@ type postman struct {
 	stats       *counters
 	log         *slog.Logger
 	retry       Retry
+	book        *bookkeeper
 	moved       func() // called when letters were sent or can't be
 
 	mu     sync.Mutex
@@ -190,6 +197,7 @@ func (p *postman) round(ctx context.Context, letters []*letter) (failed []*lette
 		}
 	}
 	p.flow.lettersDone(sent, failed)
+	p.book.letters(sent)
 	p.moved()
 	return failed
 }

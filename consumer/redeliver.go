@@ -13,7 +13,7 @@ import (
 // redeliver is what the directory's retry engine calls: it writes letters to the sink as the worker does
 // records, and says what became of each.
 func (w *Worker) redeliver(ctx context.Context, letters []dlq.Letter) []dlq.Outcome {
-	r := &redelivery{letters: letters, outcomes: make([]dlq.Outcome, len(letters))}
+	r := &redelivery{letters: letters, outcomes: make([]dlq.Outcome, len(letters)), book: w.book}
 	b := r.decode(time.Now())
 	if b.len() == 0 {
 		return r.outcomes
@@ -42,6 +42,7 @@ type redelivery struct {
 	letters   []dlq.Letter
 	outcomes  []dlq.Outcome // Away where nothing else is said
 	delivered int
+	book      *bookkeeper
 }
 
 func (r *redelivery) decode(now time.Time) *batch {
@@ -87,7 +88,8 @@ func (r *redelivery) stored(b *batch, res sinkers.Result, _ time.Duration) {
 	conflicts := conflictRows(res, b.len())
 	for i := range b.items {
 		if conflicts[i] {
-			r.refuse(b.items[i].n, dlq.ReasonConflict, stageWrite, errConflict(b, i))
+			r.refuse(b.items[i].n, dlq.ReasonConflict, stageWrite, errConflict(b, i, res))
+			r.book.add(positionOf(&b.rows[i]), dlq.ReasonConflict)
 			continue
 		}
 		r.outcomes[b.items[i].n] = dlq.Delivered
@@ -98,6 +100,7 @@ func (r *redelivery) stored(b *batch, res sinkers.Result, _ time.Duration) {
 // refused implements ruling.
 func (r *redelivery) refused(b *batch, err error) {
 	r.refuse(b.items[0].n, dlq.ReasonRefused, stageWrite, err)
+	r.book.add(positionOf(&b.rows[0]), dlq.ReasonRefused)
 }
 
 // suspected implements ruling. The engine itself asks for many refusals until a letter is dead.

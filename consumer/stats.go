@@ -44,9 +44,14 @@ type Stats struct {
 	DirErrors   int64 // failures to write letters to their directory; they are tried again
 	LateLetters int   // letters that are safe and wait to be written in their other form
 	HalfLetters int64 // letters that stayed without their other form
+	LedgerLost  int64 // letters that could not be noted in the sink's ledger: verify can't explain what is missing for them
 	Redelivered int64 // letters that the directory's retry engine could store
 	Spilled     int64 // records put into the directory of letters to wait for their tenant's database
 	AwayTenants int   // tenants whose database is away
+
+	Pruned      int64     // rows that were deleted for being older than the retention
+	PruneErrors int64     // prunes that failed; they are tried again
+	LastPrune   time.Time // when a prune was last through, zero: none was yet
 
 	InFlightBytes int64           // memory of what lies between fetch and commit
 	Partitions    []PartitionStat // those assigned, by topic and number

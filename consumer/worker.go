@@ -37,6 +37,7 @@ type Worker struct {
 	fatal   context.CancelCauseFunc
 
 	commits *committer
+	book    *bookkeeper
 	pauseMu sync.Mutex // guards paused
 	paused  map[source]bool
 
@@ -63,7 +64,9 @@ func New(cfg Config) (*Worker, error) {
 	w.commits = newCommitter(w)
 	w.noDrain.Store(cfg.ShutdownTimeout < 0)
 	w.stats.setState(Idle, "Run was not called yet")
+	w.book = newBookkeeper(w)
 	w.post = &postman{
+		book:        w.book,
 		dirSuffices: cfg.DirIsDurable, flow: w.flow, stats: &w.stats, log: w.log, retry: cfg.Retry,
 		wake: make(chan struct{}, 1), moved: w.lettersMoved,
 	}
@@ -127,10 +130,12 @@ func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) 
 	var side, main, last errgroup.Group
 	side.Go(func() error { w.watch(soft); return nil })
 	side.Go(func() error { w.watchConflicts(soft); return nil })
+	side.Go(func() error { w.prune(soft); return nil })
+	last.Go(func() error { w.book.run(hard); return nil })
 	if w.cfg.LetterDir != nil {
 		side.Go(func() error { w.runLetterDir(soft); return nil })
 	}
-	w.goWrite(&main, soft, hard)
+	w.goWrite(soft, hard, &main)
 	main.Go(func() error { return w.post.run(hard) })
 	last.Go(func() error { return w.commits.run(hard) })
 
@@ -147,6 +152,7 @@ func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) 
 	w.flow.close()
 	err := main.Wait()
 	close(w.commits.end)
+	w.book.close()
 	if err = errors.Join(err, last.Wait()); err != nil {
 		w.log.Warn("stopped with events in flight; they will be read again", "err", err, "bytes", w.Stats().InFlightBytes)
 	}
@@ -154,7 +160,7 @@ func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) 
 }
 
 // goWrite runs what lies between the flow and the postman, which is closed in the end.
-func (w *Worker) goWrite(group *errgroup.Group, soft, hard context.Context) {
+func (w *Worker) goWrite(soft, hard context.Context, group *errgroup.Group) {
 	if w.flow.lanes != nil {
 		group.Go(func() error {
 			defer w.post.close()

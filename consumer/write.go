@@ -137,7 +137,7 @@ func (w *writer) stored(b *batch, res sinkers.Result, took time.Duration) {
 	conflicts := conflictRows(res, b.len())
 	w.flow.done(b.only(func(i int) bool { return !conflicts[i] }).items)
 	for i := range conflicts {
-		w.letter(b.slice(i, i+1), dlq.ReasonConflict, errConflict(b, i))
+		w.letter(b.slice(i, i+1), dlq.ReasonConflict, errConflict(b, i, res))
 	}
 	if w.cfg.OnBatch != nil {
 		w.reports = append(w.reports, BatchReport{Rows: b.rows, Result: res, Duration: took})
@@ -169,6 +169,6 @@ func (w *writer) letter(b *batch, reason string, err error) {
 	w.flow.release(b)
 	w.post.send(&letter{
 		item: b.items[0], tenant: b.rows[0].Tenant, reason: reason, stage: stageWrite, err: err,
-		attempts: max(b.tries, 1), failedAt: b.failedAt,
+		attempts: max(b.tries, 1), failedAt: b.failedAt, seq: positionOf(&b.rows[0]),
 	})
 }

@@ -161,7 +161,11 @@ func (r *Result) add(part Result, indexes []int) {
 	r.Expired += part.Expired
 	r.Erased += part.Erased
 	for _, i := range part.Conflicts {
-		r.Conflicts = append(r.Conflicts, indexes[i])
+		if stored, ok := part.StoredHashes[i]; ok {
+			r.Conflict(indexes[i], stored)
+		} else {
+			r.Conflicts = append(r.Conflicts, indexes[i])
+		}
 	}
 }
 

@@ -31,6 +31,18 @@ type Result struct {
 	// Conflicts are the indexes, ascending, of the rows whose tenant and id were there already with other
 	// content. The stored one was left as it is.
 	Conflicts []int
+	// StoredHashes are, by the index of the conflicting row, the content hashes of what is stored in its place, as far
+	// as the sink knows them: so that a dead letter can show both.
+	StoredHashes map[int][16]byte
+}
+
+// Conflict counts row i as a conflict with a stored one of this hash.
+func (r *Result) Conflict(i int, stored [16]byte) {
+	r.Conflicts = append(r.Conflicts, i)
+	if r.StoredHashes == nil {
+		r.StoredHashes = map[int][16]byte{}
+	}
+	r.StoredHashes[i] = stored
 }
 
 // Sinker is a database that events are stored in. It starts no goroutine of its own on behalf of a write:

@@ -144,7 +144,7 @@ func (m *Memory) store(rows []sinkers.Row) (res sinkers.Result) {
 		case old.Hash == r.Hash:
 			res.Duplicates++
 		default:
-			res.Conflicts = append(res.Conflicts, i)
+			res.Conflict(i, old.Hash)
 		}
 	}
 	return res

@@ -157,6 +157,15 @@ func conflict(e *env) {
 	again[3], again[7] = changed(again[3]), changed(again[7])
 	e.write(again, 13, 8, 3, 7)
 	e.write(again, 0, 21, 3, 7)
+	res, err := e.sink.Write(e.ctx, sinkers.Batch{Rows: again})
+	if err != nil {
+		e.Fatalf("Write: %v", err)
+	}
+	for i, n := range map[int]int{3: 93, 7: 97} {
+		if hash, ok := res.StoredHashes[i]; ok && hash != r[n].Hash {
+			e.Errorf("row %d conflicts with a stored hash of %x; want %x", i, hash, r[n].Hash)
+		}
+	}
 	e.holds(sinkers.Query{Tenant: "a"}, rows("a", 0, 110))
 }
 

@@ -136,5 +136,8 @@ func TestRefusedRowsAreToldByIndex(t *testing.T) {
 	forged[150].Hash = forged[150].ContentHash()
 	res, err := s.Write(t.Context(), sinkers.Batch{Rows: forged})
 	require.NoError(t, err)
-	require.Equal(t, sinkers.Result{Stored: 49, Duplicates: 99, Expired: 50, Erased: 1, Conflicts: []int{150}}, res)
+	require.Equal(t, sinkers.Result{
+		Stored: 49, Duplicates: 99, Expired: 50, Erased: 1, Conflicts: []int{150},
+		StoredHashes: map[int][16]byte{150: rows[150].Hash},
+	}, res)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -69,10 +70,9 @@ type write struct {
 	graves bool            // there are tombstones
 	buried map[string]bool // tenants by whether they have any
 
-	stored, expired, erased int
-	conflicts               []int
-	bad                     []sinkers.RowError
-	ledger                  []sinkers.LedgerEntry // of what was refused
+	res    sinkers.Result // Duplicates are counted in the end
+	bad    []sinkers.RowError
+	ledger []sinkers.LedgerEntry // of what was refused
 }
 
 func (w *write) run(ctx context.Context) error {
@@ -105,7 +105,7 @@ func (w *write) fresh(indexes []int) []int {
 	return slices.DeleteFunc(indexes, func(i int) bool {
 		expired := w.rows[i].Time.UnixMicro() < w.cutoff && !w.rows[i].Time.IsZero()
 		if expired {
-			w.expired++
+			w.res.Expired++
 			w.note(i, sinkers.LedgerExpired)
 		}
 		return expired
@@ -172,7 +172,7 @@ func (w *write) chunk(indexes []int) error {
 	case err != nil:
 		return err
 	}
-	w.stored += n
+	w.res.Stored += n
 	if n < len(indexes) {
 		return w.compare(indexes)
 	}
@@ -237,12 +237,14 @@ func (w *write) compare(indexes []int) error {
 		err := w.selectHash.QueryRow(r.Tenant, r.ID[:]).Scan(&hash)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
-			w.erased++
+			w.res.Erased++
 			w.note(i, sinkers.LedgerErased)
 		case err != nil:
 			return err
-		case string(hash) != string(r.Hash[:]):
-			w.conflicts = append(w.conflicts, i)
+		case len(hash) != len(r.Hash):
+			return fmt.Errorf("stored event %s: hash has %d bytes instead of %d", r.ID, len(hash), len(r.Hash))
+		case [16]byte(hash) != r.Hash:
+			w.res.Conflict(i, [16]byte(hash))
 		}
 	}
 	return nil
@@ -274,12 +276,7 @@ func (w *write) isolate(indexes []int, cause error) error {
 }
 
 func (w *write) result() sinkers.Result {
-	slices.Sort(w.conflicts)
-	return sinkers.Result{
-		Stored:     w.stored,
-		Duplicates: len(w.rows) - w.stored - w.expired - w.erased - len(w.conflicts),
-		Expired:    w.expired,
-		Erased:     w.erased,
-		Conflicts:  w.conflicts,
-	}
+	slices.Sort(w.res.Conflicts)
+	w.res.Duplicates = len(w.rows) - w.res.Stored - w.res.Expired - w.res.Erased - len(w.res.Conflicts)
+	return w.res
 }
