@@ -69,7 +69,7 @@ func (w *Worker) prune(ctx context.Context) {
 func (w *Worker) pruneNow(ctx context.Context) {
 	var backoff retry.Backoff
 	next, err := w.cfg.Prune.at(time.Now())
-	for w.prunes() && (err != nil || time.Now().Before(next)) {
+	for w.hasFirst() && (err != nil || time.Now().Before(next)) {
 		before, began := w.cfg.Prune.Retention.Cutoff(), time.Now()
 		n, err := w.cfg.Sink.(sinkers.Pruner).Prune(ctx, before, false)
 		w.stats.count(func(s *Stats) { s.Pruned += n })
@@ -91,11 +91,4 @@ func (w *Worker) pruneNow(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// prunes reports whether this is the worker of the group that prunes.
-func (w *Worker) prunes() bool {
-	w.flow.mu.Lock()
-	defer w.flow.mu.Unlock()
-	return w.flow.parts[source{w.cfg.Topics[0], 0}] != nil
 }
