@@ -17,7 +17,7 @@ const (
 	DropFull       DropReason = iota // no room in the log, nor in the letters
 	DropTooLarge                     // over the log's MaxRecord
 	DropClosed                       // fired after Close
-	DropPanic                        // the context given to Fire panicked
+	DropPanic                        // the context given to Fire panicked, or a value ended the goroutine
 	DropUnsent                       // in memory alone, and Close ended before they were sent
 	DropRefused                      // no event, or refused by the broker, and no directory for letters
 	DropLost                         // they were in a log, an earlier run's perhaps, and can't be read any more

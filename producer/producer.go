@@ -119,9 +119,12 @@ func (p *Producer) Fire(ctx context.Context, e firetrail.Event) {
 		return
 	}
 	p.fired.Add(1)
-	// What can panic is the caller's own: ctx's Value method. Values are guarded where they are encoded.
+	// What can panic is the caller's own: ctx's Value method, and Config.Clock. Values are guarded where they are
+	// encoded, but nothing keeps them from ending the goroutine.
+	through := false
 	defer func() {
-		if recover() != nil {
+		if !through {
+			_ = recover()
 			p.drops.add(DropPanic, 1)
 		}
 	}()
@@ -132,6 +135,7 @@ func (p *Producer) Fire(ctx context.Context, e firetrail.Event) {
 	if err != nil {
 		p.drops.add(dropReason(err), 1)
 	}
+	through = true
 }
 
 func (p *Producer) recycle(b *[]byte) {

@@ -99,7 +99,7 @@ func TestFireTakesAnything(t *testing.T) {
 	cycle := &node{}
 	cycle.Next = cycle
 	name := created.Name()
-	unencodable := []any{cycle, make(chan int), math.NaN(), func() {}, panics{}, map[string]any{"x": make(chan int)}}
+	unencodable := []any{cycle, deep(100_000), make(chan int), math.NaN(), func() {}, panics{}, map[string]any{"x": make(chan int)}}
 	for _, v := range unencodable {
 		a.fire(p, firetrail.Event{Action: name, New: firetrail.JSON(v)})
 	}
