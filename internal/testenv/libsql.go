@@ -73,7 +73,7 @@ func (l *LibSQL) Namespace(t testing.TB) string {
 	// Of a host's name, a label has at the most 63 characters.
 	name := Unique(t)
 	name = "n" + name[max(0, len(name)-40):]
-	require.NoError(t, l.makeNamespace(name))
+	require.NoError(t, l.MakeNamespace(name))
 	return NamespaceURL(name)
 }
 

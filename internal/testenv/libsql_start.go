@@ -189,7 +189,8 @@ func (l *LibSQL) ready() error {
 	}
 }
 
-func (l *LibSQL) makeNamespace(name string) error {
+// MakeNamespace makes a namespace with this name, which must not be there.
+func (l *LibSQL) MakeNamespace(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	status, body, err := request(ctx, http.MethodPost, "http://"+addr(l.port+1)+"/v1/namespaces/"+name+"/create", "{}")

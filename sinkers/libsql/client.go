@@ -197,7 +197,7 @@ func (t tx) Rollback() error {
 
 // ResetSession implements driver.SessionResetter: it is asked before a connection is used again.
 func (c *conn) ResetSession(context.Context) error {
-	if c.broken || !c.webSocket && time.Since(c.used) > streamIdle {
+	if c.stale() {
 		return driver.ErrBadConn
 	}
 	return nil
@@ -206,13 +206,19 @@ func (c *conn) ResetSession(context.Context) error {
 // IsValid implements driver.Validator: it is asked when a connection is given back.
 func (c *conn) IsValid() bool { return !c.broken }
 
-// Close implements driver.Conn. Over HTTP there is nothing to close but the server's stream, which ends by itself; the
-// library would send a request for it in a goroutine that nobody can wait for.
+// Close implements driver.Conn. A server has room for some hundred streams, so one that it would keep for a while is
+// ended. Over HTTP the library sends the request for that in a goroutine that nobody can wait for: none is sent for a
+// stream that has ended by itself, or to a server that didn't answer the last one.
 func (c *conn) Close() error {
-	if c.webSocket {
+	if c.webSocket || !c.stale() {
 		_ = c.remote.Close() // it says how the other end took it
 	}
 	return nil
+}
+
+// stale says that the connection is not to be used again.
+func (c *conn) stale() bool {
+	return c.broken || !c.webSocket && time.Since(c.used) > streamIdle
 }
 
 // Prepare implements driver.Conn.

@@ -3,9 +3,15 @@
 package libsql_test
 
 import (
+	"context"
 	"database/sql"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	client "github.com/tursodatabase/libsql-client-go/libsql"
@@ -55,6 +61,60 @@ func conformance(t *testing.T, empty func(t *testing.T) libsql.Config) {
 			_, err := libsql.Open(t.Context(), cfg)
 			return err
 		}))
+}
+
+// TestPerTenantConformance: a namespace for each tenant is a Sinker like any other.
+func TestPerTenantConformance(t *testing.T) {
+	server := testenv.SharedLibSQL(t)
+	open := func(t *testing.T, retention sinkers.Retention) sinkers.Sinker {
+		suffix := strings.ToLower(testenv.Unique(t))
+		suffix = "-" + suffix[len(suffix)-8:]
+		tenants := libsql.Tenants{
+			URL:    "http://{tenant}" + suffix + ".libsql.example",
+			Config: libsql.Config{Proxy: server.URL("http"), Retention: retention},
+		}
+		require.NoError(t, tenants.Validate())
+		var mu sync.Mutex
+		made := map[string]bool{}
+		r, err := sinkers.NewRouter(sinkers.RouterConfig{
+			Resolve: func(ctx context.Context, tenant string) (sinkers.Sinker, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if !made[tenant] {
+					if err := server.MakeNamespace(libsql.TenantLabel(tenant) + suffix); err != nil {
+						return nil, err
+					}
+					made[tenant] = true
+				}
+				return tenants.Resolve(ctx, tenant)
+			},
+			Tenants: func(context.Context) iter.Seq2[string, error] {
+				mu.Lock()
+				defer mu.Unlock()
+				names := slices.Sorted(maps.Keys(made))
+				return func(yield func(string, error) bool) {
+					for _, name := range names {
+						if !yield(name, nil) {
+							return
+						}
+					}
+				}
+			},
+			PoolSize: 3, OpenTimeout: 5 * time.Minute,
+		})
+		require.NoError(t, err)
+		return r
+	}
+	sinkertest.Run(t, func(t *testing.T) sinkers.Sinker { return open(t, sinkers.Retention{}) },
+		sinkertest.SplitByTenant(), sinkertest.LargeBatch(2_000), sinkertest.Retained(open))
+}
+
+// TestTenantWithoutDatabase: its rows wait until it has one, and nobody else's do.
+func TestTenantWithoutDatabase(t *testing.T) {
+	server := testenv.SharedLibSQL(t)
+	_, err := libsql.Tenants{URL: "http://{tenant}.libsql.example", Config: libsql.Config{Proxy: server.URL("http")}}.Resolve(t.Context(), "nobody")
+	require.ErrorIs(t, err, libsql.ErrNoDatabase)
+	require.False(t, sinkers.IsPermanent(err))
 }
 
 // bare runs a statement by the client library alone.
