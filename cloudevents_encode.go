@@ -52,10 +52,12 @@ func (e *Event) appendAttributes(dst []byte, x *extra) []byte {
 	dst = append(dst, `,"type":"`...)
 	dst = append(dst, e.Action.s...) // letters, digits and "._-" only
 	dst = append(dst, `","time":"`...)
+	timeAt := len(dst)
 	dst = append(appendTime(dst, e.Time), '"')
 	if e.Entity.ID != "" {
-		dst = append(dst, `,"subject":`...)
-		dst = appendString(dst, e.subject())
+		dst = append(dst, `,"subject":"`...)
+		dst = append(appendText(dst, e.kind()), '/')
+		dst = append(appendText(dst, e.Entity.ID), '"')
 	}
 	dst = append(dst, `,"datacontenttype":"application/json"`...)
 	if e.Tenant != "" {
@@ -67,16 +69,17 @@ func (e *Event) appendAttributes(dst []byte, x *extra) []byte {
 	}
 	if !e.Recorded.IsZero() {
 		dst = append(dst, `,"recordedtime":"`...)
-		dst = append(appendTime(dst, e.Recorded), '"')
+		if e.Recorded.Equal(e.Time) { // nearly always
+			dst = append(append(dst, dst[timeAt:timeAt+timeLen]...), '"')
+		} else {
+			dst = append(appendTime(dst, e.Recorded), '"')
+		}
 	}
 	if e.Request.Traceparent != "" {
 		dst = appendString(append(dst, `,"traceparent":`...), e.Request.Traceparent)
 	}
 	return x.attributes.appendTo(dst)
 }
-
-// subject is the CloudEvents subject of the event's entity.
-func (e *Event) subject() string { return e.kind() + "/" + e.Entity.ID }
 
 // kind is the entity's type, which defaults to the action's noun.
 func (e *Event) kind() string {

@@ -9,7 +9,11 @@ import (
 // appendString appends s as a JSON string. What JSON doesn't demand isn't escaped; each byte of invalid
 // UTF-8 becomes U+FFFD.
 func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
+	return append(appendText(append(dst, '"'), s), '"')
+}
+
+// appendText is appendString without the quotes.
+func appendText(dst []byte, s string) []byte {
 	from := 0
 	for i := plainLen(s); i < len(s); i += plainLen(s[i:]) {
 		c := s[i]
@@ -25,7 +29,7 @@ func appendString(dst []byte, s string) []byte {
 		i++
 		from = i
 	}
-	return append(append(dst, s[from:]...), '"')
+	return append(dst, s[from:]...)
 }
 
 // plainLen returns how many bytes at the start of s are ASCII that a JSON string may simply hold. Eight at a
@@ -63,25 +67,54 @@ func appendEscape(dst []byte, c byte) []byte {
 	return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 }
 
+// timeLen is how many bytes appendTime appends.
+const timeLen = len("2006-01-02T15:04:05.000000Z")
+
 // appendTime appends t in RFC 3339 with microseconds, in UTC. The year must be in 0 to 9999.
 func appendTime(dst []byte, t time.Time) []byte {
-	t = t.UTC()
-	year, month, day := t.Date()
-	hour, minute, second := t.Clock()
-	us := t.Nanosecond() / 1000
-	two := func(n int) (byte, byte) { return byte('0' + n/10), byte('0' + n%10) }
+	const day = 24 * 60 * 60
+	seconds := t.Unix()
+	days := seconds / day
+	if seconds -= days * day; seconds < 0 {
+		seconds, days = seconds+day, days-1
+	}
+	y, m, d := civil(days)
+	year, month, second, us := uint(y), uint(m), uint(seconds), uint(t.Nanosecond())/1000
 	b := [...]byte{26: 'Z', 4: '-', 7: '-', 10: 'T', 13: ':', 16: ':', 19: '.'}
-	b[0], b[1] = two(year / 100)
-	b[2], b[3] = two(year % 100)
-	b[5], b[6] = two(int(month))
-	b[8], b[9] = two(day)
-	b[11], b[12] = two(hour)
-	b[14], b[15] = two(minute)
-	b[17], b[18] = two(second)
-	b[20], b[21] = two(us / 10000)
-	b[22], b[23] = two(us / 100 % 100)
-	b[24], b[25] = two(us % 100)
+	twoDigits(b[0:], year/100)
+	twoDigits(b[2:], year%100)
+	twoDigits(b[5:], month)
+	twoDigits(b[8:], uint(d))
+	twoDigits(b[11:], second/3600)
+	twoDigits(b[14:], second/60%60)
+	twoDigits(b[17:], second%60)
+	twoDigits(b[20:], us/10000)
+	twoDigits(b[22:], us/100%100)
+	twoDigits(b[24:], us%100)
 	return append(dst, b[:]...)
+}
+
+func twoDigits(b []byte, n uint) { b[0], b[1] = byte('0'+n/10), byte('0'+n%10) }
+
+// civil returns the date of a day since 1970 in the proleptic Gregorian calendar. It counts years from March on, in
+// eras of 400, so that the odd day comes last (H. Hinnant, "chrono-compatible low-level date algorithms").
+func civil(days int64) (year, month, day int64) {
+	const era = 146_097 // days
+	days += 719_468     // since 0000-03-01
+	n := days / era
+	if days < 0 {
+		n = (days - era + 1) / era
+	}
+	of := days - n*era
+	y := (of - of/1460 + of/36_524 - of/(era-1)) / 365
+	of -= 365*y + y/4 - y/100
+	m := (5*of + 2) / 153
+	day = of - (153*m+2)/5 + 1
+	if month = m + 3; month > 12 {
+		month -= 12
+		y++
+	}
+	return y + 400*n, month, day
 }
 
 // appendDigits appends the last width digits of v, with zeros in front.

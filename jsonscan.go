@@ -244,6 +244,9 @@ func appendCompact(dst, src []byte) ([]byte, error) {
 	if !utf8.Valid(src) {
 		return dst, errNotUTF8
 	}
+	if isCompact(src) {
+		return append(dst, src...), nil
+	}
 	s := scanner{b: src}
 	lo, hi, spaced, err := s.skip()
 	if err == nil {

@@ -108,6 +108,7 @@ func shipBacklog(b *testing.B, p *Producer) time.Duration {
 	p.route.mu.Lock()
 	p.route.partitions = n
 	p.route.mu.Unlock()
+	p.logs.all()[0].shipper.window.wake()
 	require.NoError(b, p.Flush(within(b, time.Minute)))
 	return time.Since(begin)
 }
