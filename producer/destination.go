@@ -98,6 +98,9 @@ func (d *destination) pass(seq uint64) {
 	d.following = false
 }
 
+// braked reports whether what is handed over comes back.
+func (d *destination) braked() bool { return d.ctx.Err() != nil }
+
 // renew gives the destination a context that has not ended.
 func (d *destination) renew() {
 	if d.cancel != nil {

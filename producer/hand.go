@@ -29,7 +29,7 @@ func (s *shipper) hand(ctx context.Context, c *cursor, r wal.Record) bool {
 		return true // the second cursor will come, or has been, here
 	case d.behind == 0 && second:
 		return true // the first one has dealt with it
-	case d.parked != nil:
+	case d.parked != nil || d.braked():
 		d.pass(r.Seq)
 		return true
 	}
@@ -66,14 +66,14 @@ func (s *shipper) send(ctx context.Context, d *destination, r wal.Record, id fir
 		s.flights = make([]flight, 64)
 	}
 	f := &s.flights[0]
-	*f = flight{to: d, seq: r.Seq, size: len(r.Payload), id: id, alone: r.Seq <= d.aloneTo}
+	f.to, f.seq, f.size, f.id, f.alone = d, r.Seq, len(r.Payload), id, r.Seq <= d.aloneTo
 	if r.Type == recordClosing {
 		f.id = firetrail.ID{} // nobody fired it
 	}
 	if v := s.window.begin(f); v != mayGo {
 		return v
 	}
-	rec, why := s.render(r)
+	why := s.render(f, r)
 	reason := dlq.ReasonInvalid
 	if why == nil && d.culprit == r.Seq {
 		reason, why = dlq.ReasonUnsendable, d.why
@@ -86,7 +86,7 @@ func (s *shipper) send(ctx context.Context, d *destination, r wal.Record, id fir
 		}
 		return isDone
 	}
-	if !f.alone && len(rec.Value)+len(rec.Key) > s.toAlone {
+	if !f.alone && len(f.rec.Value)+len(f.rec.Key) > s.toAlone {
 		s.window.takeBack(f)
 		f.alone = true
 		if v := s.window.begin(f); v != mayGo {
@@ -96,51 +96,50 @@ func (s *shipper) send(ctx context.Context, d *destination, r wal.Record, id fir
 	s.flights = s.flights[1:]
 	f.held = s.p.holder(r)
 	d.last = max(d.last, r.Seq)
-	s.produce(f, rec)
+	f.arena.take()
+	s.produce(f)
 	return mayGo
 }
 
 // produce hands one record to Kafka. Its context is the destination's, never a request's.
-func (s *shipper) produce(f *flight, rec *kgo.Record) {
+func (s *shipper) produce(f *flight) {
 	if f.alone {
 		s.p.wg.Go(func() {
-			f.err = s.p.single.send(f.to.ctx, rec)
+			f.err = s.p.single.send(f.to.ctx, &f.rec)
 			s.landing.add(f)
 		})
 		return
 	}
-	rec.Partition = f.to.partition
-	s.p.client.Produce(f.to.ctx, rec, func(_ *kgo.Record, err error) {
-		f.err = err
+	f.rec.Partition = f.to.partition
+	s.p.client.Produce(f.to.ctx, &f.rec, func(_ *kgo.Record, err error) {
+		if f.err = err; err != nil {
+			s.p.brakes.stop(f.to.partition)
+		}
 		s.landing.add(f)
 	})
 }
 
-const arenaSize = 256 << 10
-
 // render makes the Kafka record of a log's record. An error says that it is no event that can be sent.
-func (s *shipper) render(r wal.Record) (*kgo.Record, error) {
+func (s *shipper) render(f *flight, r wal.Record) error {
 	e, err := firetrail.DecodeBinary(r.Payload)
+	if err == nil && r.Type != recordClosing {
+		err = e.Action.CheckReserved()
+	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := fit(r.Type, &e); err != nil {
-		return nil, err
-	}
-	if cap(s.arena)-len(s.arena) < 2*len(r.Payload)+1024 {
-		s.arena = make([]byte, 0, max(arenaSize, 4*len(r.Payload)))
-	}
-	start := len(s.arena)
-	b, err := e.AppendCloudEvent(s.arena)
+	a := s.arenas.of(2*len(r.Payload) + 1024)
+	b, err := e.AppendCloudEvent(append(a.b, e.Tenant...))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.arena = b
-	key := []byte{}
-	if e.Tenant != "" {
-		key = []byte(e.Tenant)
+	key, value := len(a.b), len(a.b)+len(e.Tenant)
+	f.rec = kgo.Record{Topic: s.p.cfg.Topic, Key: b[key:value:value], Value: b[value:len(b):len(b)], Headers: eventHeaders}
+	f.arena = a
+	if cap(b) == cap(a.b) { // else it didn't fit, and lies elsewhere
+		a.b = b
 	}
-	return &kgo.Record{Topic: s.p.cfg.Topic, Key: key, Value: b[start:len(b):len(b)], Headers: eventHeaders}, nil
+	return nil
 }
 
 // eventHeaders are the same for every record; nobody writes to them.

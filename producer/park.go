@@ -121,7 +121,7 @@ func (s *shipper) tendParked(ctx context.Context, d *destination) {
 		s.p.cfg.Logger.Warn("producer: a parked partition takes events again", "topic", s.p.cfg.Topic,
 			"partition", d.partition, "events", k.events.Load(), "since", k.since)
 	}
-	d.renew()
+	s.p.brakes.release(d)
 	s.window.startAnew(d)
 }
 
@@ -185,15 +185,22 @@ func (k *parking) run() {
 	}
 }
 
+// gathered is a record that goes to a file.
+type gathered struct {
+	seq  uint64
+	size int
+	held *held
+}
+
 // put gathers records of the destination for a while, and puts them into files.
 func (k *parking) put(reader *wal.Reader, during time.Duration) error {
 	ctx, cancel := context.WithTimeout(k.ctx, during)
 	defer cancel()
 	var waiting, dead []dlq.Letter
-	var gathered []flight
+	var batch []gathered
 	var records []wal.Record
 	next, size, events := k.next, 0, uint64(0)
-	for len(gathered) < parkLetters && size < parkBytes {
+	for len(batch) < parkLetters && size < parkBytes {
 		var err error
 		if records, err = reader.Read(ctx, records[:0], readBatch); err != nil {
 			if ctx.Err() == nil {
@@ -210,7 +217,7 @@ func (k *parking) put(reader *wal.Reader, during time.Duration) error {
 			} else {
 				dead = append(dead, l)
 			}
-			gathered = append(gathered, flight{seq: r.Seq, size: len(r.Payload), held: k.s.p.holder(r)})
+			batch = append(batch, gathered{r.Seq, len(r.Payload), k.s.p.holder(r)})
 			size += len(r.Payload)
 			if r.Type == recordEvent {
 				events++
@@ -229,7 +236,7 @@ func (k *parking) put(reader *wal.Reader, during time.Duration) error {
 	k.next = next
 	k.events.Add(events)
 	l.count.Add(events)
-	for _, f := range gathered {
+	for _, f := range batch {
 		f.held.giveBack(f.size)
 		k.s.release(k.s.window.finish(f.seq, errParked))
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -31,6 +32,33 @@ func TestNoContextOfACallerReachesTheClient(t *testing.T) {
 		cancel()
 	}
 	checkArrived(t, p, p.cfg, 1000)
+}
+
+// What is handed over between a refusal and the news of it would overtake what was refused.
+func TestNothingOvertakesWhatCameBack(t *testing.T) {
+	c := cluster(t)
+	p := start(t, small(t, c))
+	require.NoError(t, p.Emit(within(t, 30*time.Second), event("a", 0), OnBroker))
+	entered, leave := make(chan struct{}), make(chan struct{})
+	p.client.Produce(within(t, time.Minute), &kgo.Record{Topic: "missing", Value: []byte("{}")}, func(*kgo.Record, error) {
+		close(entered)
+		<-leave
+	})
+	<-entered // promises are told of nothing from here on
+	forbidden := noProduce(c, kerr.TopicAuthorizationFailed)
+	for i := range 100 {
+		p.Fire(context.Background(), event("a", 1+i))
+	}
+	require.NoError(t, forbidden.Wait(within(t, 30*time.Second), 1))
+	d := p.logs.all()[0].shipper.destinations[p.route.partition([]byte("a"), 4)]
+	require.Eventually(t, d.braked, 30*time.Second, time.Millisecond, "the client says what it has failed")
+	forbidden.Remove()
+	for i := range 100 {
+		p.Fire(context.Background(), event("a", 101+i))
+	}
+	<-time.After(50 * time.Millisecond) // long enough for them to arrive, were they sent
+	close(leave)
+	checkArrived(t, p, p.cfg, 201)
 }
 
 // Promises run one at a time for the whole client: whoever waits in one stops all of them.

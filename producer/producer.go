@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/plugin/kslog"
 
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/wal"
@@ -19,6 +20,7 @@ type Producer struct {
 	cfg     Config
 	client  *kgo.Client
 	route   *route
+	brakes  *brakes
 	single  *single
 	letters *letters
 	drops   drops
@@ -75,7 +77,12 @@ func New(cfg Config) (*Producer, error) {
 		return nil, err
 	}
 	route := newRoute(cfg.Topic)
-	client, err := newClient(&cfg, kgo.RecordPartitioner(route), kgo.ProducerBatchMaxBytesFn(route.batchLimit))
+	var log kgo.Logger
+	if cfg.Kafka.Logger != nil {
+		log = kslog.New(cfg.Kafka.Logger)
+	}
+	brakes := newBrakes(log)
+	client, err := newClient(&cfg, kgo.WithLogger(brakes), kgo.RecordPartitioner(route), kgo.ProducerBatchMaxBytesFn(route.batchLimit))
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +92,7 @@ func New(cfg Config) (*Producer, error) {
 		return nil, err
 	}
 	p := &Producer{
-		cfg: cfg, client: client, route: route, single: single, closed: make(chan struct{}), saveFor: closeTimeout,
+		cfg: cfg, client: client, route: route, brakes: brakes, single: single, closed: make(chan struct{}), saveFor: closeTimeout,
 		clock: stamps, sequences: newSequences(newSource(), cfg.MaxTenants),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())

@@ -29,7 +29,7 @@ type shipper struct {
 	lookedAt      time.Time      // when destinations were looked through for stuck ones last
 	toAlone       int            // the size of a record, in bytes, above which it is sent alone
 	key           kgo.Record     // to hash keys with
-	arena         []byte         // where values are rendered
+	arenas        arenas         // where records are rendered
 	flights       []flight       // to be given out
 	parkers       sync.WaitGroup // of parked destinations, in all
 	ages          ages
@@ -64,6 +64,7 @@ func newShipper(p *Producer, log *wal.Log) *shipper {
 	s := log.Stats()
 	return &shipper{
 		p: p, log: log, recovered: s.Released + s.Recovered, window: newWindow(s.Released),
+		arenas: arenas{free: make(chan *arena, maxFree)},
 	}
 }
 
@@ -99,7 +100,7 @@ func (s *shipper) run(ctx context.Context, untilDrained bool) {
 	landing.Wait()
 	s.log.Release(s.window.mark())
 	for _, d := range s.destinations {
-		d.cancel()
+		s.p.brakes.forget(d)
 	}
 	_, _ = s.first.reader.Close(), s.second.reader.Close()
 }
@@ -121,13 +122,13 @@ func (s *shipper) waitForTopic(ctx context.Context) {
 func (s *shipper) reroute(ctx context.Context, partitions int) {
 	s.endParking()
 	for _, d := range s.destinations {
-		d.cancel()
+		s.p.brakes.forget(d)
 	}
 	s.window.settle()
 	s.destinations = make([]*destination, partitions)
 	for i := range s.destinations {
 		s.destinations[i] = &destination{partition: int32(i)}
-		s.destinations[i].renew()
+		s.p.brakes.release(s.destinations[i])
 	}
 	s.window.restart(newShare(s.p.cfg.MaxInFlight, maxInFlightBytes, partitions))
 	s.first.seek(s.window.mark() + 1)
@@ -228,6 +229,8 @@ func (s *shipper) tend(ctx context.Context, now time.Time) (behind bool) {
 		}
 		if d.parked != nil {
 			s.tendParked(ctx, d)
+		} else if d.braked() && !s.window.holds(d) {
+			s.p.brakes.release(d)
 		}
 		behind = behind || d.behind != 0
 	}
@@ -245,12 +248,12 @@ func (s *shipper) cameBack(d *destination, seq uint64, err error, alone bool) {
 	switch {
 	case errors.Is(err, kgo.ErrClientClosed):
 		d.notBefore = time.Now().Add(maxBackoff) // the end is near
-	case errors.Is(err, context.Canceled): // it is being parked
+	case errors.Is(err, context.Canceled): // it is being parked, or was kept from overtaking
 	case refused(err) && alone:
 		d.culprit, d.why = seq, err
 	case tooLarge(err) && s.p.route.lower():
 		s.complain("the broker refuses a batch for its size; smaller ones are sent", err)
-		s.p.client.PurgeTopicsFromClient(s.p.cfg.Topic) // which makes it ask for the limit again
+		s.purge() // which makes the client ask for the limit again
 	case refused(err):
 		s.complain("the broker refuses something in a batch; its records are sent one at a time", err)
 		d.aloneTo = d.last
@@ -262,7 +265,7 @@ func (s *shipper) cameBack(d *destination, seq uint64, err error, alone bool) {
 func (s *shipper) outage(d *destination, err error) {
 	s.complain("the broker doesn't take events; they wait in the log", err)
 	if lostTopic(err) { // the client has to forget what it knows of it
-		s.p.client.PurgeTopicsFromClient(s.p.cfg.Topic)
+		s.purge()
 		s.p.route.forget(err)
 	}
 	if s.window.ackedSince(d, d.notBefore) {
@@ -272,11 +275,17 @@ func (s *shipper) outage(d *destination, err error) {
 	d.notBefore = time.Now().Add(d.backoff)
 }
 
+// purge has the client forget the topic. All that it buffers comes back.
+func (s *shipper) purge() {
+	s.p.brakes.stopAll()
+	s.p.client.PurgeTopicsFromClient(s.p.cfg.Topic)
+}
+
 // follow sends the second cursor back to the lowest record of the destinations that are behind and may be sent to.
 func (s *shipper) follow(now time.Time) {
 	lowest := uint64(0)
 	for _, d := range s.destinations {
-		if d.behind == 0 || d.following || d.parked != nil || now.Before(d.notBefore) || !s.window.ready(d) {
+		if d.following || !s.canFollow(d, now) {
 			continue
 		}
 		if !s.second.idle && d.behind >= s.second.next() {
@@ -291,8 +300,13 @@ func (s *shipper) follow(now time.Time) {
 	s.soughtAt = now
 	s.second.seek(lowest)
 	for _, d := range s.destinations {
-		d.following = d.following || d.behind != 0 && d.parked == nil && !now.Before(d.notBefore) && s.window.ready(d)
+		d.following = d.following || s.canFollow(d, now)
 	}
+}
+
+// canFollow reports whether a destination is behind and may be sent to.
+func (s *shipper) canFollow(d *destination, now time.Time) bool {
+	return d.behind != 0 && d.parked == nil && !d.braked() && !now.Before(d.notBefore) && s.window.ready(d)
 }
 
 // caughtUp notes that the second cursor is where the first one is: what follows is not behind any more.
@@ -325,6 +339,8 @@ func (c *cursor) seek(seq uint64) {
 
 // flight is a record on its way to the broker.
 type flight struct {
+	rec   kgo.Record
+	arena *arena // that holds its bytes
 	to    *destination
 	seq   uint64
 	size  int // of the event, in bytes
@@ -391,6 +407,7 @@ func (s *shipper) land() {
 				s.count(f.seq, f.id)
 				f.held.giveBack(f.size)
 			}
+			s.arenas.giveBack(f.arena, f.err == nil)
 		}
 		s.release(s.window.landed(flights))
 	}
