@@ -38,6 +38,10 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 bench: ## what an event costs its caller, beside the peers; the log beside its ceiling; recovery; shipping
 	cd bench && go run . $(BENCHFLAGS)
 
+.PHONY: peers
+peers: ## other logs and ours under the same faults: the table of docs/peers.md
+	cd bench && go run ./walfaults
+
 .PHONY: bench-all
 bench-all: ## the packages' benchmarks that match BENCH, COUNT times; compare two with benchstat (tools/tool)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
