@@ -123,18 +123,6 @@ func TestMarkSlots(t *testing.T) {
 	}
 }
 
-func TestNewerVersionIsRefused(t *testing.T) {
-	cfg, fsys := written(t, 10)
-	h := header{a: 0, b: 1}
-	b := h.append(nil, magicSegment)
-	b[8] = Version + 1
-	sum(b)
-	copy(fsys.files[segmentName(cfg.Dir, 0)].b, append(slices.Clone(b), b...))
-	cfg.FS = fsys
-	_, err := Open(cfg)
-	require.ErrorIs(t, err, ErrVersion)
-}
-
 func TestForeignSegmentIsRefused(t *testing.T) {
 	cfg, fsys := written(t, 10)
 	_, other := written(t, 10)

@@ -190,3 +190,14 @@ func TestLosses(t *testing.T) {
 	g.forget(24)
 	require.Empty(t, g)
 }
+
+// TestMarkNeverGoesBack: a mark that did would ask for segments that are deleted.
+func TestMarkNeverGoesBack(t *testing.T) {
+	fsys := newMemFS()
+	m := mark{id: logID{1}}
+	require.NoError(t, m.open(fsys, "/log/mark"))
+	require.NoError(t, m.write(10, 20, 30))
+	require.NoError(t, m.write(5, 25, 1))
+	got := readBackMark(t, fsys, "/log")
+	require.Equal(t, []uint64{10, 25, 30}, []uint64{got.released, got.synced, got.kept})
+}

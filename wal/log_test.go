@@ -37,7 +37,7 @@ func closeLog(l *Log) error {
 	return l.Close(ctx)
 }
 
-func timeout(t testing.TB) context.Context {
+func timeout(t interface{ Cleanup(func()) }) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	t.Cleanup(cancel)
 	return ctx

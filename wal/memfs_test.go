@@ -35,6 +35,7 @@ type memData struct {
 	b      []byte
 	synced []byte // what b was at the last sync
 	dirty  map[int64]bool
+	forgot map[int64]bool // dirty at a sync that failed: a later one passes over them, as a kernel does
 }
 
 const memBlock = 512
@@ -112,7 +113,7 @@ func (m *memFS) kill() *memFS {
 func (m *memFS) killed() *memFS {
 	n := newMemFS()
 	for name, d := range m.files { // what was not synced is still not
-		k := &memData{b: slices.Clone(d.b), synced: slices.Clone(d.synced), dirty: maps.Clone(d.dirty)}
+		k := &memData{b: slices.Clone(d.b), synced: slices.Clone(d.synced), dirty: maps.Clone(d.dirty), forgot: maps.Clone(d.forgot)}
 		n.files[name] = k
 		if m.durable[name] == d {
 			n.durable[name] = k
@@ -120,7 +121,7 @@ func (m *memFS) killed() *memFS {
 	}
 	for name, d := range m.durable {
 		if n.durable[name] == nil {
-			n.durable[name] = &memData{b: slices.Clone(d.b), synced: slices.Clone(d.synced), dirty: maps.Clone(d.dirty)}
+			n.durable[name] = &memData{b: slices.Clone(d.b), synced: slices.Clone(d.synced), dirty: maps.Clone(d.dirty), forgot: maps.Clone(d.forgot)}
 		}
 	}
 	return n
@@ -131,10 +132,12 @@ func (m *memFS) killed() *memFS {
 func (m *memFS) crash(keep func() bool) *memFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.crashed(keep)
+	return m.crashed(keep, keep)
 }
 
-func (m *memFS) crashed(keep func() bool) *memFS {
+// crashed is crash for who has the lock. keepRing says it for the mapped ring's blocks, which the kernel writes
+// when it likes.
+func (m *memFS) crashed(keep, keepRing func() bool) *memFS {
 	n := newMemFS()
 	names := maps.Clone(m.durable)
 	for name := range m.files {
@@ -147,6 +150,10 @@ func (m *memFS) crashed(keep func() bool) *memFS {
 			continue // its removal got through
 		}
 		b := slices.Clone(d.synced)
+		keep := keep
+		if filepath.Base(name) == ringName {
+			keep = keepRing
+		}
 		for off := range d.dirty {
 			if !keep() || off >= int64(len(d.b)) {
 				continue
@@ -162,7 +169,7 @@ func (m *memFS) crashed(keep func() bool) *memFS {
 }
 
 func (m *memFS) put(name string, b []byte) {
-	d := &memData{b: b, synced: slices.Clone(b), dirty: map[int64]bool{}}
+	d := &memData{b: b, synced: slices.Clone(b), dirty: map[int64]bool{}, forgot: map[int64]bool{}}
 	m.files[name], m.durable[name] = d, d
 }
 
@@ -185,7 +192,7 @@ func (m *memFS) ReadDir(dir string) (names []string, err error) {
 
 func (m *memFS) Create(name string) (f File, err error) {
 	return f, m.do("create", name, func() error {
-		d := &memData{dirty: map[int64]bool{}}
+		d := &memData{dirty: map[int64]bool{}, forgot: map[int64]bool{}}
 		m.files[name] = d
 		f = &memFile{m, name, d, false}
 		m.opened[name]++
@@ -296,7 +303,7 @@ func (m *memFS) Map(name string, size int) (p Mapping, err error) {
 	return p, m.do("map", name, func() error {
 		d, ok := m.files[name]
 		if !ok {
-			d = &memData{dirty: map[int64]bool{}}
+			d = &memData{dirty: map[int64]bool{}, forgot: map[int64]bool{}}
 			m.files[name] = d
 		}
 		b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
@@ -359,16 +366,37 @@ func (f *memFile) WriteAt(b []byte, off int64) (n int, err error) {
 	copy(f.d.b[off:], b[:n])
 	for o := off / memBlock * memBlock; o < off+int64(n); o += memBlock {
 		f.d.dirty[o] = true
+		delete(f.d.forgot, o)
 	}
 	return n, err
 }
 
 func (f *memFile) Sync() error {
-	return f.do("sync", func() error {
+	err := f.do("sync", func() error {
+		was := f.d.synced
 		f.d.synced = slices.Clone(f.d.b)
-		clear(f.d.dirty)
+		for off := range f.d.forgot {
+			if off < int64(len(f.d.synced)) {
+				block := f.d.synced[off:min(off+memBlock, int64(len(f.d.synced)))]
+				clear(block)
+				if off < int64(len(was)) {
+					copy(block, was[off:])
+				}
+			}
+		}
+		for off := range f.d.dirty {
+			if !f.d.forgot[off] {
+				delete(f.d.dirty, off)
+			}
+		}
 		return nil
 	})
+	if err != nil {
+		f.m.mu.Lock()
+		defer f.m.mu.Unlock()
+		maps.Copy(f.d.forgot, f.d.dirty)
+	}
+	return err
 }
 
 func (f *memFile) Truncate(size int64) error {

@@ -187,7 +187,7 @@ func (l *Log) openSegment(number uint64) (s *segment, id logID, err error) {
 	h, err := readSegmentHeader(f)
 	switch {
 	case errors.Is(err, errHeader):
-		return nil, id, l.badSegment(f, name, size)
+		return nil, id, l.badSegment(name)
 	case err != nil:
 		return nil, id, fmt.Errorf("wal: %s: %w", name, err)
 	case h.a != number:
@@ -197,12 +197,12 @@ func (l *Log) openSegment(number uint64) (s *segment, id logID, err error) {
 }
 
 // badSegment deals with a segment whose header can't be read, and without which nothing in it can.
-func (l *Log) badSegment(f File, name string, size int64) error {
-	b := make([]byte, min(size, 64<<10))
-	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+func (l *Log) badSegment(name string) error {
+	b, err := readFile(l.cfg.FS, name)
+	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) {
+	if allZero(b) {
 		return l.cfg.FS.Remove(name) // a crash came between its making and its first write
 	}
 	if l.cfg.Strict {

@@ -42,12 +42,14 @@ func (l *Log) recoverTail() ([]Loss, error) {
 		end = max(end, frames[n-1].seq)
 	}
 	losses := l.missing(frames, max(l.released, t.last), onDisk, end)
-	if ring.damage != "" {
+	// Bad bytes in it that segments make good are what a power cut leaves.
+	inRing := func(loss Loss) bool { return loss.Name != "" }
+	if ring.damage != "" && (ring.tailSeq == 0 || slices.ContainsFunc(losses, inRing)) {
 		if err := l.ringIsDamaged(ring); err != nil {
 			return nil, err
 		}
 	}
-	if i := slices.IndexFunc(losses, func(loss Loss) bool { return loss.From <= onDisk || loss.Name != "" }); i >= 0 && l.cfg.Strict {
+	if i := slices.IndexFunc(losses, func(loss Loss) bool { return loss.From <= onDisk || inRing(loss) }); i >= 0 && l.cfg.Strict {
 		return nil, fmt.Errorf("wal: %s is damaged: records %d to %d: %s", l.cfg.Dir, losses[i].From, losses[i].To, losses[i].Reason)
 	}
 	if err := l.copyRing(frames); err != nil {

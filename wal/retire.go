@@ -44,6 +44,11 @@ func (d *disk) release(now time.Time) {
 			break
 		}
 	}
+	if len(done) > 0 {
+		if err := d.fs.SyncDir(l.cfg.Dir); err != nil { // a power cut may bring them back, below the mark
+			d.count(err, &l.stats.RemoveErrors, "deletions can't be synced")
+		}
+	}
 	l.mu.Lock()
 	for _, s := range done {
 		l.bytes -= max(s.end, 0)
