@@ -79,13 +79,21 @@ func TestBadInput(t *testing.T) {
 		"clickhouse: two passwords":    {[]string{"query", "--clickhouse-addrs=a:1", "--clickhouse-password-file=" + text}, []string{"FIRETRAIL_CLICKHOUSE_PASSWORD=hush"}, cli.Usage, []string{"clickhouse-password-file: set beside a password in FIRETRAIL_CLICKHOUSE_PASSWORD"}},
 		"clickhouse: secret in a file": {[]string{"query", "--config=" + file("ch.yaml", "clickhouse:\n  addrs: [a:1]\n  password: hush\n")}, nil, cli.Usage, []string{"clickhouse-password: a secret is not taken from here; use clickhouse-password-file or FIRETRAIL_CLICKHOUSE_PASSWORD"}},
 		"clickhouse: unreachable":      {[]string{"query", "--clickhouse-addrs=127.0.0.1:1"}, []string{"FIRETRAIL_CLICKHOUSE_PASSWORD=hush"}, cli.Failed, []string{"clickhouse: 127.0.0.1:1/default: open: ", "refused"}},
-		"query: span":                  {[]string{"query", "--sqlite=" + db, "--from=2023-02-01", "--to=2023-01-01"}, nil, cli.Usage, []string{"from: 2023-02-01T00:00:00Z is not before to"}},
-		"dlq: nowhere":                 {[]string{"dlq", "list"}, nil, cli.Usage, []string{"dlq-dir: missing; name the directory of letters, or give brokers"}},
-		"dlq: no dir":                  {[]string{"dlq", "list", "--dir=/nowhere/dlq"}, nil, cli.Failed, []string{"dlq-dir: ", "/nowhere/dlq: no such file"}},
-		"dlq: no topic":                {[]string{"dlq", "list", "--topic=a b", "--brokers=a", "--limit=-1", "--since=2023-02-01", "--until=2023-01-01"}, nil, cli.Usage, []string{"3 problems", `letter-topic: "a b" has`, "limit: -1 is negative", "since: 2023-02-01T00:00:00Z is not before until"}},
-		"dlq: no broker":               {[]string{"dlq", "show", "x", settings[0]}, nil, cli.Failed, []string{"brokers 127.0.0.1:1: unreachable"}},
-		"dlq: redrive":                 {[]string{"dlq", "redrive", "--dir=" + dir, "--limit=-1", "--rate=-1", "--max-redrives=0"}, nil, cli.Usage, []string{"4 problems", "brokers: missing; the letters go back to Kafka", "limit: ", "max-redrives: 0 is less than 1", "rate: -1"}},
-		"dlq: unconfirmed":             {[]string{"dlq", "purge", "--dir=" + dir}, nil, cli.Usage, []string{"yes: missing; letters that are purged are gone"}},
+		"libsql: all wrong": {[]string{"query", "--libsql-url=http://u:hush@h", "--libsql-proxy=x", "--libsql-token-file=/nowhere", "--libsql-lease-ttl=1ms"}, []string{"FIRETRAIL_LIBSQL_TOKEN=hush"}, cli.Usage, []string{
+			"5 problems:", "libsql-lease-ttl: 1ms is less than 1s", "libsql-proxy: want the server's address", "libsql-token: given in FIRETRAIL_LIBSQL_TOKEN beside libsql-token-file",
+			"libsql-token-file: open /nowhere", "libsql-url: has a user, a query or a fragment",
+		}},
+		"libsql: no url":           {append(settings, "--libsql-lease-ttl=1m"), nil, cli.Usage, []string{"libsql-lease-ttl: set, but libsql-url is missing"}},
+		"libsql: beside another":   {[]string{"query", "--clickhouse-addrs=a:1", "--libsql-url=http://h"}, nil, cli.Usage, []string{"libsql-url: set beside clickhouse-addrs; choose one database"}},
+		"libsql: secret in a file": {[]string{"query", "--config=" + file("lq.yaml", "libsql:\n  url: http://h\n  token: hush\n")}, nil, cli.Usage, []string{"libsql-token: a secret is not taken from here; use libsql-token-file or FIRETRAIL_LIBSQL_TOKEN"}},
+		"libsql: unreachable":      {[]string{"query", "--libsql-url=http://127.0.0.1:1"}, []string{"FIRETRAIL_LIBSQL_TOKEN=hush"}, cli.Failed, []string{"libsql: http://127.0.0.1:1: ", "refused"}},
+		"query: span":              {[]string{"query", "--sqlite=" + db, "--from=2023-02-01", "--to=2023-01-01"}, nil, cli.Usage, []string{"from: 2023-02-01T00:00:00Z is not before to"}},
+		"dlq: nowhere":             {[]string{"dlq", "list"}, nil, cli.Usage, []string{"dlq-dir: missing; name the directory of letters, or give brokers"}},
+		"dlq: no dir":              {[]string{"dlq", "list", "--dir=/nowhere/dlq"}, nil, cli.Failed, []string{"dlq-dir: ", "/nowhere/dlq: no such file"}},
+		"dlq: no topic":            {[]string{"dlq", "list", "--topic=a b", "--brokers=a", "--limit=-1", "--since=2023-02-01", "--until=2023-01-01"}, nil, cli.Usage, []string{"3 problems", `letter-topic: "a b" has`, "limit: -1 is negative", "since: 2023-02-01T00:00:00Z is not before until"}},
+		"dlq: no broker":           {[]string{"dlq", "show", "x", settings[0]}, nil, cli.Failed, []string{"brokers 127.0.0.1:1: unreachable"}},
+		"dlq: redrive":             {[]string{"dlq", "redrive", "--dir=" + dir, "--limit=-1", "--rate=-1", "--max-redrives=0"}, nil, cli.Usage, []string{"4 problems", "brokers: missing; the letters go back to Kafka", "limit: ", "max-redrives: 0 is less than 1", "rate: -1"}},
+		"dlq: unconfirmed":         {[]string{"dlq", "purge", "--dir=" + dir}, nil, cli.Usage, []string{"yes: missing; letters that are purged are gone"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, stderr, code := sinkWorker(t, environment(c.env...), c.args...)

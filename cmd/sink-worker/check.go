@@ -34,7 +34,7 @@ func (p *program) checkConfig(ctx context.Context, c *configCheckCmd) error {
 	if err != nil {
 		return err
 	}
-	if err := printSettings(p.stdout, c.Output, p.effective(run.LetterTopic, run.isClickHouse())); err != nil {
+	if err := printSettings(p.stdout, c.Output, p.effective(run.LetterTopic, open)); err != nil {
 		return err
 	}
 	for _, w := range kafka.Warnings() {
@@ -51,19 +51,21 @@ func (p *program) checkConfig(ctx context.Context, c *configCheckCmd) error {
 }
 
 // effective returns the settings in effect, with the passwords, which have no flags, named and masked.
-func (p *program) effective(letterTopic string, clickHouse bool) []cli.Setting {
+func (p *program) effective(letterTopic string, open opener) []cli.Setting {
 	settings := p.command.Settings
-	if !clickHouse { // what another database would take is of no interest
-		settings = slices.DeleteFunc(slices.Clone(settings), func(s cli.Setting) bool {
-			return s.From == "default" && strings.HasPrefix(s.Name, "clickhouse-") && s.Name != "clickhouse-addrs"
-		})
+	for _, server := range []string{"clickhouse-addrs", "libsql-url"} {
+		if !isOf(server, open.name()) { // what another database would take is of no interest
+			settings = slices.DeleteFunc(slices.Clone(settings), func(s cli.Setting) bool {
+				return s.From == "default" && isOf(s.Name, server) && s.Name != server
+			})
+		}
 	}
 	for i := range settings {
 		if s := &settings[i]; s.Name == "letter-topic" && s.Value == "" {
 			s.Value = letterTopic
 		}
 	}
-	for _, secret := range []string{"sasl-password", clickHousePassword} {
+	for _, secret := range []string{"sasl-password", clickHousePassword, libSQLToken} {
 		if v, ok := p.env.Lookup(cli.EnvName(secret)); ok && v != "" {
 			settings = append(settings, cli.Setting{Name: secret, Value: "(hidden)", From: cli.EnvName(secret)})
 		}

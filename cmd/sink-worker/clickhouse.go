@@ -86,6 +86,6 @@ func (o clickHouseOpener) toRead(ctx context.Context) (sinkers.Sinker, error) {
 	return opened(clickhouse.Open(ctx, c))
 }
 
-func (o clickHouseOpener) toWrite(ctx context.Context, _ *slog.Logger) (sinkers.Sinker, error) {
+func (o clickHouseOpener) toWrite(ctx context.Context, _ *slog.Logger, _ func(error)) (sinkers.Sinker, error) {
 	return opened(clickhouse.Open(ctx, clickhouse.Config(o)))
 }

@@ -17,6 +17,7 @@ import (
 type sinkSettings struct {
 	SQLite string `name:"sqlite" group:"database" placeholder:"FILE" help:"SQLite database; a worker makes it if it is missing."`
 	clickHouseSettings
+	libSQLSettings
 }
 
 // opener opens the database that the settings name.
@@ -24,29 +25,53 @@ type opener interface {
 	name() string
 	// toRead is for queries, beside a worker too.
 	toRead(ctx context.Context) (sinkers.Sinker, error)
-	// toWrite waits for its turn while another worker has a database that has one writer.
-	toWrite(ctx context.Context, log *slog.Logger) (sinkers.Sinker, error)
+	// toWrite waits for its turn while another worker has a database that has one writer. lost is called when another
+	// has taken it over, and this one will store nothing more.
+	toWrite(ctx context.Context, log *slog.Logger, lost func(error)) (sinkers.Sinker, error)
 }
 
 // check notes what is wrong with the choice of database, and returns how to open it.
 func (s *sinkSettings) check(p *program) opener {
 	problems := &p.command.Problems
-	for _, given := range p.command.Settings {
-		if !s.isClickHouse() && given.From != "default" && strings.HasPrefix(given.Name, "clickhouse-") && given.Name != "clickhouse-addrs" {
-			problems.Add(given.Name, "set, but clickhouse-addrs is missing")
+	servers := []struct {
+		name   string // of the setting that chooses it
+		chosen bool
+		check  func(*program) opener
+	}{
+		{"clickhouse-addrs", s.isClickHouse(), s.clickHouseSettings.check},
+		{"libsql-url", s.isLibSQL(), s.libSQLSettings.check},
+	}
+	first, open := "", opener(sqliteOpener(s.SQLite))
+	if s.SQLite != "" {
+		first = "sqlite"
+	}
+	for _, server := range servers {
+		switch {
+		case !server.chosen:
+			for _, given := range p.command.Settings {
+				if given.From != "default" && given.Name != server.name && isOf(given.Name, server.name) {
+					problems.Add(given.Name, "set, but %s is missing", server.name)
+				}
+			}
+		case first != "":
+			problems.Add(server.name, "set beside %s; choose one database", first)
+		default:
+			first, open = server.name, server.check(p)
 		}
 	}
 	switch {
-	case s.SQLite != "" && s.isClickHouse():
-		problems.Add("clickhouse-addrs", "set beside sqlite; choose one database")
-	case s.isClickHouse():
-		return s.clickHouseSettings.check(p)
-	case s.SQLite == "":
-		problems.Add("sqlite", "missing; name the database's file, such as --sqlite audit.db, or a server with --clickhouse-addrs")
+	case first == "":
+		problems.Add("sqlite", "missing; name the database's file, such as --sqlite audit.db, or a server with --clickhouse-addrs or --libsql-url")
 	case filepath.Clean(s.SQLite) != s.SQLite && strings.HasSuffix(s.SQLite, string(filepath.Separator)):
 		problems.Add("sqlite", "%q is a directory; name a file", s.SQLite)
 	}
-	return sqliteOpener(s.SQLite)
+	return open
+}
+
+// isOf says whether a setting is of the same database as another, by their first word.
+func isOf(setting, other string) bool {
+	first, _, _ := strings.Cut(other, "-")
+	return strings.HasPrefix(setting, first+"-")
 }
 
 // sqliteOpener is the path of a SQLite database.
@@ -58,7 +83,7 @@ func (o sqliteOpener) toRead(ctx context.Context) (sinkers.Sinker, error) {
 	return opened(sqlite.Open(ctx, sqlite.Config{Path: string(o), ReadOnly: true}))
 }
 
-func (o sqliteOpener) toWrite(ctx context.Context, log *slog.Logger) (sinkers.Sinker, error) {
+func (o sqliteOpener) toWrite(ctx context.Context, log *slog.Logger, _ func(error)) (sinkers.Sinker, error) {
 	conf := sqlite.Config{Path: string(o)}
 	db, err := sqlite.Open(ctx, conf)
 	if errors.Is(err, sqlite.ErrLocked) {

@@ -2,6 +2,7 @@
 //
 //	sink-worker run --brokers localhost:9092 --sqlite audit.db
 //	sink-worker run --brokers localhost:9092 --clickhouse-addrs localhost:9000
+//	sink-worker run --brokers localhost:9092 --libsql-url libsql://audit.example.com
 //	sink-worker query --sqlite audit.db --action 'iam.*' --outcome denied
 //	sink-worker topics create --brokers localhost:9092
 //	sink-worker config check --config sink-worker.yaml

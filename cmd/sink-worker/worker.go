@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/firetrail/firetrail/cmd/internal/cli"
 	"github.com/firetrail/firetrail/consumer"
@@ -33,7 +34,13 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 	for _, w := range p.command.Warnings {
 		p.log.Warn(w)
 	}
-	db, err := open.toWrite(ctx, p.log)
+	ctx, lose := context.WithCancelCause(ctx)
+	defer lose(nil)
+	var lost atomic.Pointer[error]
+	db, err := open.toWrite(ctx, p.log, func(err error) {
+		lost.Store(&err)
+		lose(err)
+	})
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil // told to stop while standing by
@@ -62,5 +69,8 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 	s := worker.Stats()
 	p.log.Info("worker stopped", "records", s.Records, "stored", s.Stored, "duplicates", s.Duplicates,
 		"letters", s.Letters, "in_flight_bytes", s.InFlightBytes)
+	if l := lost.Load(); l != nil { // whoever starts it again has it stand by
+		err = errors.Join(*l, err)
+	}
 	return err
 }
