@@ -26,7 +26,8 @@ import (
 // BenchmarkWrite stores the same batches of real events (1 kB each, 20 tenants, mixed) turn by turn through a
 // Sink and through the bare driver's column appends, into two databases with the same schema. The bare
 // loop's columns are filled beforehand; it looks nothing up, checks nothing and has no token: what it costs is the
-// driver and the server alone. Reported are both rates, of the median batch, and the first over the second.
+// driver and the server alone. Reported are both rates, of the median batch, and the median of what the second took over
+// what the first did, pair by pair: a busy machine is busy for both.
 func BenchmarkWrite(b *testing.B) {
 	for _, protocol := range []string{Native, HTTP} {
 		for _, size := range []int{10_000, 50_000} {
@@ -63,10 +64,14 @@ func benchmarkWrite(b *testing.B, sink, bare *Sink, size int) {
 		write()
 		loop()
 	}
-	sinkRate, bareRate := float64(size)/median(sinkTimes), float64(size)/median(bareTimes)
-	b.ReportMetric(sinkRate, "sink-rows/s")
-	b.ReportMetric(bareRate, "bare-rows/s")
-	b.ReportMetric(sinkRate/bareRate, "sink/bare")
+	ratios := make([]float64, len(sinkTimes))
+	for i := range ratios {
+		ratios[i] = float64(bareTimes[i]) / float64(sinkTimes[i])
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "sink/bare")
+	b.ReportMetric(float64(size)/median(sinkTimes), "sink-rows/s")
+	b.ReportMetric(float64(size)/median(bareTimes), "bare-rows/s")
 	b.ReportMetric(0, "ns/op")
 }
 

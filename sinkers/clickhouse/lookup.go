@@ -59,15 +59,19 @@ func (b bounds) condition() string {
 // winners returns the content hash of the stored event for each key among rows that there is one for.
 //
 // The ids are sent along without the tenants, whose set would cost more than the few rows of other tenants with
-// the same id.
+// the same id. Where all rows are of one tenant its name leads into the key.
 func (s *Sink) winners(ctx context.Context, rows []sinkers.Row) (map[key][16]byte, error) {
 	ids, err := idTable(rows)
 	if err != nil {
 		return nil, err
 	}
+	within := boundsOf(rows).condition()
+	if !severalTenants(rows) {
+		within += " AND tenant_id = " + literal(rows[0].Tenant)
+	}
 	found, err := s.conn.Query(clickhouse.Context(ctx, clickhouse.WithExternalTable(ids)), fmt.Sprintf(
 		"SELECT tenant_id, id, argMax(hash, %s) FROM audit_events WHERE %s AND id IN (SELECT id FROM %s) GROUP BY tenant_id, id",
-		wins, boundsOf(rows).condition(), ids.Name()))
+		wins, within, ids.Name()))
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +88,15 @@ func (s *Sink) winners(ctx context.Context, rows []sinkers.Row) (map[key][16]byt
 		hashes[k] = hash
 	}
 	return hashes, found.Err()
+}
+
+func severalTenants(rows []sinkers.Row) bool {
+	for i := range rows {
+		if rows[i].Tenant != rows[0].Tenant {
+			return true
+		}
+	}
+	return false
 }
 
 // idTable returns the rows' ids as a table to send along with a query.

@@ -73,7 +73,8 @@ var migrations = []migration{{version: 1, statements: []string{
 	) ENGINE = ReplacingMergeTree(first_wins)
 	PARTITION BY toYYYYMM(fromUnixTimestamp64Micro(time_us, 'UTC'))
 	ORDER BY (tenant_id, id, hash)
-	SETTINGS non_replicated_deduplication_window = 1000, index_granularity = 1024, ttl_only_drop_parts = 1`,
+	SETTINGS non_replicated_deduplication_window = 1000, index_granularity = 1024, ttl_only_drop_parts = 1,
+		fsync_after_insert = 1, fsync_part_directory = 1`,
 	`CREATE TABLE IF NOT EXISTS audit_probes (id UInt64, body String) ENGINE = MergeTree ORDER BY id`,
 	// What has been pruned and erased, which nothing may bring back. These are only ever added to.
 	`CREATE TABLE IF NOT EXISTS audit_pruned (before_us Int64) ENGINE = MergeTree ORDER BY before_us`,

@@ -1,0 +1,101 @@
+//go:build integration && unix
+
+package clickhouse
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/internal/testenv"
+	"github.com/firetrail/firetrail/sinkers"
+)
+
+// BenchmarkQuery reads pages of 50 from 500,000 events of 20 tenants, 600 B each, or as many as
+// FIRETRAIL_BENCH_ROWS says: the first and the thousandth page, and first pages by the filters that are hardest.
+func BenchmarkQuery(b *testing.B) {
+	total := 500_000
+	if n, err := strconv.Atoi(os.Getenv("FIRETRAIL_BENCH_ROWS")); err == nil {
+		total = n
+	}
+	s := openWith(b, configOf(b, testenv.SharedClickHouse(b), Native))
+	generate(b, s, total)
+	const tenant = "tenant-03"
+	var id firetrail.ID
+	depth := min(50_000, total/20*9/10) // the thousandth page, if there are so many
+	require.NoError(b, s.conn.QueryRow(b.Context(), fmt.Sprintf(
+		"SELECT id FROM audit_events WHERE tenant_id = '%s' ORDER BY id DESC LIMIT 1 OFFSET %d", tenant, depth)).Scan((*[16]byte)(&id)))
+	deep := sinkers.NewCursor(&firetrail.Event{Tenant: tenant, ID: id, Time: time.UnixMilli(milliOf(id))})
+	for _, c := range []struct {
+		name  string
+		query sinkers.Query
+	}{
+		{"first page", sinkers.Query{}},
+		{fmt.Sprintf("page %d", depth/50), sinkers.Query{Cursor: deep}},
+		{"first page again", sinkers.Query{}},
+		{"common action", sinkers.Query{Action: "course.a1"}},
+		{"rare actor", sinkers.Query{ActorID: "user17"}},
+		{"one entity", sinkers.Query{EntityID: "e77"}},
+		{"nothing found", sinkers.Query{Action: "never.*", EntityType: "x"}},
+		{"all tenants", sinkers.Query{AllTenants: true}},
+		{"all tenants, rare actor", sinkers.Query{AllTenants: true, ActorID: "user17"}},
+		{"all tenants, an hour", sinkers.Query{AllTenants: true, From: time.UnixMilli(milliOf(id)), To: time.UnixMilli(milliOf(id)).Add(time.Hour)}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			if !c.query.AllTenants {
+				c.query.Tenant = tenant
+			}
+			found := 0
+			for b.Loop() {
+				p, err := s.Query(b.Context(), c.query)
+				require.NoError(b, err)
+				found = len(p.Events)
+			}
+			b.ReportMetric(float64(found), "events")
+		})
+	}
+	b.Run("conflicts, of all", func(b *testing.B) {
+		for b.Loop() {
+			c, err := s.FindConflicts(b.Context(), time.Time{}, 10)
+			require.NoError(b, err)
+			require.Empty(b, c)
+		}
+	})
+	b.Run("conflicts, of the last minute", func(b *testing.B) {
+		_, err := s.Write(b.Context(), sinkers.Batch{Rows: someRows(b, "a", 0, 1000)})
+		require.NoError(b, err)
+		for b.Loop() {
+			_, err := s.FindConflicts(b.Context(), time.Now().Add(-time.Minute), 10)
+			require.NoError(b, err)
+		}
+	})
+}
+
+func milliOf(id firetrail.ID) (ms int64) {
+	for _, b := range id[:6] {
+		ms = ms<<8 | int64(b)
+	}
+	return ms
+}
+
+// generate has the server make the rows, one a second, in ten inserts.
+func generate(b *testing.B, s *Sink, total int) {
+	b.Helper()
+	part := total / 10
+	for i := range 10 {
+		require.NoError(b, s.conn.Exec(b.Context(), fmt.Sprintf(`INSERT INTO audit_events
+			(tenant_id, id, time_us, action, actor_type, actor_id, entity_type, entity_id, new_values, outcome, source, seq, recorded_us, hash, inserted_at)
+			WITH number + %d AS n, 1700000000000 + n * 1000 AS ms, sipHash128(n) AS h
+			SELECT 'tenant-' || leftPad(toString(n %% 20), 2, '0'),
+				toFixedString(concat(substring(reverse(reinterpretAsString(toUInt64(ms))), 1, 6), substring(h, 1, 10)), 16), ms * 1000,
+				'course.a' || toString(rand(1) %% 30), 'user', 'user' || toString(rand(2) %% 5000), 'course', 'e' || toString(rand(3) %% 1000000),
+				'{"k":"' || hex(randomString(100)) || repeat('abcdef', 70) || '"}', 'success', 'host/1', n + 1, ms * 1000, h,
+				now64(6) - INTERVAL 1 DAY
+			FROM numbers(%d) SETTINGS async_insert = 0, max_partitions_per_insert_block = 0`, i*part, part)))
+	}
+}
