@@ -64,7 +64,7 @@ func (f *flow) add(topic string, topicID [16]byte, fetched *kgo.FetchPartition, 
 	before := p.bytes
 	for _, rec := range fetched.Records {
 		size := recordBytes(rec)
-		it := item{part: p, n: p.add(rec.Offset, rec.LeaderEpoch), size: memory(size), rec: rec}
+		it := item{part: p, n: p.add(rec.Offset, rec.LeaderEpoch, rec.Timestamp), size: memory(size), rec: rec}
 		p.bytes += it.size
 		if f.lanes != nil {
 			f.lanes.add(it, size, now)

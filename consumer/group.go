@@ -67,6 +67,7 @@ func (w *Worker) assigned(m map[string][]int32) {
 			w.flow.parts[s] = newPartition(s)
 		}
 	}
+	signal(w.assignments) // what is behind is asked for now
 }
 
 // revoked gives partitions back: what a write or a send has in its hands is waited for, if it ends in time;

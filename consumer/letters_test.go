@@ -184,7 +184,7 @@ func TestRefusedLetterHoldsUpNoOther(t *testing.T) {
 		p := newPartition(source{testTopic, 0})
 		for i, tenant := range []string{"a", "bad", "b"} {
 			rec := &kgo.Record{Value: []byte("x"), Offset: int64(i)}
-			worker.post.send(&letter{tenant: tenant, err: errStrange, item: item{part: p, rec: rec, n: p.add(int64(i), 0)}})
+			worker.post.send(&letter{tenant: tenant, err: errStrange, item: item{part: p, rec: rec, n: p.add(int64(i), 0, time.Time{})}})
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)

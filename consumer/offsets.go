@@ -1,6 +1,8 @@
 package consumer
 
 import (
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -33,6 +35,8 @@ type partition struct {
 	committed int64 // what is committed by this worker; -1: nothing
 	high      int64 // high watermark; -1: not known yet
 	read      int64 // the offset after the last that was read; -1: nothing was
+	from      int64 // where reading began, as the brokers know it; -1: not known yet
+	ahead     seen  // the record that is to be read next, when it was last looked for
 
 	bytes   int64 // of what is in flight
 	held    int   // records in somebody's hands: a write or a send is under way
@@ -46,17 +50,24 @@ type partition struct {
 
 type slot struct {
 	offset int64
+	ms     int64 // the record's timestamp
 	epoch  int32
 	done   bool
 }
 
+// seen is a record that was looked at without reading it.
+type seen struct {
+	offset int64
+	time   time.Time
+}
+
 func newPartition(s source) *partition {
-	return &partition{source: s, mark: -1, committed: -1, high: -1, read: -1}
+	return &partition{source: s, mark: -1, committed: -1, high: -1, read: -1, from: -1, ahead: seen{offset: -1}}
 }
 
 // add takes a record into the window and returns its number.
-func (p *partition) add(offset int64, epoch int32) uint64 {
-	p.window = append(p.window, slot{offset: offset, epoch: epoch})
+func (p *partition) add(offset int64, epoch int32, at time.Time) uint64 {
+	p.window = append(p.window, slot{offset: offset, ms: at.UnixMilli(), epoch: epoch})
 	p.read = offset + 1
 	return p.base + uint64(len(p.window)-1)
 }
@@ -79,17 +90,38 @@ func (p *partition) done(n uint64) {
 // dirty reports whether there is something to commit.
 func (p *partition) dirty() bool { return !p.gone && p.mark >= 0 && p.mark != p.committed }
 
+// at is the first offset that isn't done; -1 while that is not known.
+func (p *partition) at() int64 {
+	switch {
+	case p.mark >= 0:
+		return p.mark
+	case p.head < len(p.window):
+		return p.window[p.head].offset
+	default:
+		return p.from // nothing was read yet: the partition is idle, or new to us
+	}
+}
+
 // lag is how many records lie between what is done and the high watermark; false while the latter, or where
 // the worker stands, is not known.
 func (p *partition) lag() (int64, bool) {
-	at := p.mark
-	if at < 0 && p.head < len(p.window) {
-		at = p.window[p.head].offset
-	}
+	at := p.at()
 	if at < 0 || p.high < 0 {
 		return 0, false
 	}
 	return max(p.high-at, 0), true
+}
+
+// oldest is the timestamp of the first record that isn't done; zero where there is none, or it isn't known.
+func (p *partition) oldest() time.Time {
+	switch lag, ok := p.lag(); {
+	case p.head < len(p.window):
+		return time.UnixMilli(p.window[p.head].ms)
+	case ok && lag > 0 && p.ahead.offset == p.at():
+		return p.ahead.time
+	default:
+		return time.Time{}
+	}
 }
 
 // mark is a low-water mark that is to be committed.

@@ -127,7 +127,7 @@ func explainFatal(cfg Config, err error) error {
 // watch looks at the brokers from time to time: for Ready, and so that the lag is right while nothing is
 // fetched.
 func (w *Worker) watch(ctx context.Context) {
-	for sleepOr(ctx, watchInterval, nil) == nil {
+	for sleepOr(ctx, watchInterval, w.assignments) == nil {
 		err := w.highWatermarks(ctx)
 		if ctx.Err() != nil {
 			return
@@ -159,11 +159,11 @@ func (w *Worker) highWatermarks(ctx context.Context) error {
 		}
 	}
 	w.flow.mu.Lock()
-	defer w.flow.mu.Unlock()
 	for _, p := range w.flow.parts {
 		if end, ok := ends.Lookup(p.topic, p.partition); ok {
 			p.high = max(p.high, end.Offset)
 		}
 	}
-	return nil
+	w.flow.mu.Unlock()
+	return w.lookAhead(ctx)
 }

@@ -73,6 +73,9 @@ type PartitionStat struct {
 	HighWatermark int64
 	// Lag is how many offsets lie between Mark and HighWatermark; -1 while it is not known.
 	Lag int64
+	// Oldest is the timestamp of the first record that is neither stored nor a letter; zero where there is none,
+	// or it isn't known.
+	Oldest time.Time
 	// InFlightBytes is the memory of what is in flight.
 	InFlightBytes int64
 	// Paused says why it is paused by itself: "memory", "letters", or "" when it isn't.
@@ -147,7 +150,7 @@ func (f *flow) fill(s *Stats) {
 	for _, p := range f.parts {
 		st := PartitionStat{
 			Topic: p.topic, Partition: p.partition, Mark: p.mark, Committed: p.committed,
-			HighWatermark: p.high, Lag: -1, InFlightBytes: p.bytes,
+			HighWatermark: p.high, Lag: -1, Oldest: p.oldest(), InFlightBytes: p.bytes,
 		}
 		if lag, ok := p.lag(); ok {
 			st.Lag = lag

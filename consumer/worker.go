@@ -41,6 +41,8 @@ type Worker struct {
 	pauseMu sync.Mutex // guards paused
 	paused  map[source]bool
 
+	assignments chan struct{} // partitions were assigned
+
 	brokers atomic.Pointer[error] // why the brokers can't be used, as of the last check
 }
 
@@ -55,8 +57,8 @@ func New(cfg Config) (*Worker, error) {
 		cfg: cfg, log: cfg.Logger,
 		flow:   newFlow(cfg.MaxInFlightBytes, cfg.Batch),
 		store:  newStore(cfg.Sink, cfg.Retry),
-		paused: map[source]bool{},
-		fatal:  func(error) {},
+		paused: map[source]bool{}, assignments: make(chan struct{}, 1),
+		fatal: func(error) {},
 	}
 	if w.perTenant, _ = cfg.Sink.(sinkers.PerTenant); w.perTenant != nil {
 		w.flow.lanes = newLanes(w.openLane)

@@ -1,0 +1,125 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/sinkers"
+)
+
+// write stores b, as often as it takes: it waits for an outage to end. A row that fails by itself, and of which
+// nothing tells whether it is at fault or the sink, ends the replay: in Kafka it is safe.
+func (r *replaying) write(ctx context.Context, b *batch) error {
+	if b.len() == 0 {
+		return nil
+	}
+	rest, err := r.store.attempt(ctx, b, r)
+	backoff := r.Retry.outage()
+	for tries := 0; rest != nil; tries++ {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		r.Logger.Warn("write failed; it is tried again", "rows", rest.len(), "err", err)
+		if tries >= r.Retry.Attempts || sinkers.IsPermanent(err) {
+			if rest, err = r.store.isolate(ctx, rest, err, r, tries >= patience); len(r.unsure) > 0 {
+				return errors.Join(r.unsure...)
+			}
+			if rest == nil {
+				return nil
+			}
+		}
+		next, _ := backoff.Next()
+		if err := sleepOr(ctx, next, nil); err != nil {
+			return err
+		}
+		rest, err = r.store.attempt(ctx, rest, r)
+	}
+	return nil
+}
+
+// keep implements ruling: nobody takes rows away.
+func (r *replaying) keep(b *batch) *batch { return b }
+
+// stored implements ruling.
+func (r *replaying) stored(b *batch, res sinkers.Result, _ time.Duration) {
+	r.report.Stored += int64(res.Stored)
+	r.report.Duplicates += int64(res.Duplicates)
+	r.report.Expired += int64(res.Expired)
+	r.report.Erased += int64(res.Erased)
+	r.report.Conflicts += int64(len(res.Conflicts))
+	for i := range conflictRows(res, b.len()) {
+		r.letter(b.slice(i, i+1), dlq.ReasonConflict, errConflict(b, i))
+	}
+}
+
+// refused implements ruling.
+func (r *replaying) refused(b *batch, err error) { r.letter(b, dlq.ReasonRefused, err) }
+
+// suspected implements ruling.
+func (r *replaying) suspected(b *batch, err error, ev evidence) {
+	if ev != noEvidence {
+		r.refused(b, err)
+		return
+	}
+	it := &b.items[0]
+	r.unsure = append(r.unsure, fmt.Errorf("topic %s, partition %d, offset %d: can't be stored by itself, and nothing tells whether the record "+
+		"is at fault or the sink: %w", it.part.topic, it.part.partition, it.rec.Offset, err))
+}
+
+func (r *replaying) letter(b *batch, reason string, err error) {
+	r.held = append(r.held, &letter{
+		item: b.items[0], tenant: b.rows[0].Tenant, reason: reason, stage: stageWrite, err: err,
+		attempts: max(b.tries, 1), failedAt: time.Now(),
+	})
+}
+
+// replayPost writes letters, in every form there is, and waits until it can.
+type replayPost struct {
+	forms []letterForm
+	retry Retry
+	log   *slog.Logger
+}
+
+func (p *replayPost) send(ctx context.Context, letters []*letter) error {
+	for from := 0; from < len(letters); from += maxLetters {
+		some := letters[from:min(from+maxLetters, len(letters))]
+		for _, form := range p.forms {
+			if err := p.sendForm(ctx, form, some); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *replayPost) sendForm(ctx context.Context, form letterForm, letters []*letter) error {
+	backoff := p.retry.outage()
+	for len(letters) > 0 {
+		failed, err := form.put(ctx, letters)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		p.log.Error("letters can't be written; they are tried again", "letters", len(letters), "err", err)
+		if failed != nil {
+			var left []*letter
+			for i, l := range letters {
+				if failed[i] {
+					left = append(left, l)
+				}
+			}
+			letters = left
+		}
+		next, _ := backoff.Next()
+		if err := sleepOr(ctx, next, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
