@@ -129,13 +129,16 @@ func compareSources(a, b source) int {
 
 // describe asks for the group's state and members.
 func (g *GroupLag) describe(ctx context.Context, adm *kadm.Client) error {
-	groups, err := adm.DescribeGroups(ctx, g.Group)
+	var d kadm.DescribedGroup
+	err := coordinated(ctx, func() error {
+		groups, err := adm.DescribeGroups(ctx, g.Group)
+		if d = groups[g.Group]; d.Err != nil && !errors.Is(d.Err, kerr.GroupIDNotFound) {
+			err = d.Err
+		}
+		return err
+	})
 	if err != nil {
 		return err
-	}
-	d := groups[g.Group]
-	if d.Err != nil && !errors.Is(d.Err, kerr.GroupIDNotFound) {
-		return d.Err
 	}
 	g.State, g.Members = d.State, nil
 	if d.State == "" {
@@ -153,12 +156,15 @@ func (g *GroupLag) describe(ctx context.Context, adm *kadm.Client) error {
 
 // committedOffsets returns what a group has committed; nothing where there is no such group.
 func committedOffsets(ctx context.Context, adm *kadm.Client, group string) (kadm.OffsetResponses, error) {
-	committed, err := adm.FetchOffsets(ctx, group)
+	var committed kadm.OffsetResponses
+	err := coordinated(ctx, func() (err error) {
+		if committed, err = adm.FetchOffsets(ctx, group); err == nil {
+			err = committed.Error()
+		}
+		return err
+	})
 	if errors.Is(err, kerr.GroupIDNotFound) {
 		return nil, nil
-	}
-	if err == nil {
-		err = committed.Error()
 	}
 	return committed, err
 }

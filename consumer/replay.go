@@ -326,6 +326,7 @@ func (r *replaying) flush(ctx context.Context) error {
 		if err := r.post.send(ctx, r.held); err != nil {
 			return err
 		}
+		r.note(ctx)
 	}
 	for _, l := range r.held {
 		r.report.Letters[l.reason]++

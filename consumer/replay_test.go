@@ -130,6 +130,14 @@ func TestReplayFailures(t *testing.T) {
 		require.EqualValues(t, 39, report.Stored)
 		require.Equal(t, map[string]int64{dlq.ReasonRefused: 1}, report.Letters)
 		w.letters(1)
+		noted := 0
+		for e, err := range w.sink.ReadLedger(t.Context(), sinkers.Scan{AllTenants: true}) {
+			require.NoError(t, err)
+			require.Equal(t, events[11].Seq, e.From)
+			require.Equal(t, sinkers.LedgerDeadLetter, e.Reason)
+			noted++
+		}
+		require.Equal(t, 1, noted)
 		require.Equal(t, 1, dir.Stats().Dead.Letters+dir.Stats().Waiting.Letters)
 
 		w.sink.Away(errStrange)

@@ -25,7 +25,7 @@ func (r *replaying) write(ctx context.Context, b *batch) error {
 		}
 		r.Logger.Warn("write failed; it is tried again", "rows", rest.len(), "err", err)
 		if tries >= r.Retry.Attempts || sinkers.IsPermanent(err) {
-			if rest, err = r.store.isolate(ctx, rest, err, r, tries >= patience); len(r.unsure) > 0 {
+			if rest, _ = r.store.isolate(ctx, rest, err, r, tries >= patience); len(r.unsure) > 0 {
 				return errors.Join(r.unsure...)
 			}
 			if rest == nil {
@@ -52,7 +52,7 @@ func (r *replaying) stored(b *batch, res sinkers.Result, _ time.Duration) {
 	r.report.Erased += int64(res.Erased)
 	r.report.Conflicts += int64(len(res.Conflicts))
 	for i := range conflictRows(res, b.len()) {
-		r.letter(b.slice(i, i+1), dlq.ReasonConflict, errConflict(b, i))
+		r.letter(b.slice(i, i+1), dlq.ReasonConflict, errConflict(b, i, res))
 	}
 }
 
@@ -73,8 +73,31 @@ func (r *replaying) suspected(b *batch, err error, ev evidence) {
 func (r *replaying) letter(b *batch, reason string, err error) {
 	r.held = append(r.held, &letter{
 		item: b.items[0], tenant: b.rows[0].Tenant, reason: reason, stage: stageWrite, err: err,
-		attempts: max(b.tries, 1), failedAt: time.Now(),
+		attempts: max(b.tries, 1), failedAt: time.Now(), seq: positionOf(&b.rows[0]),
 	})
+}
+
+// note tells the sink's ledger of the letters, so that verify can explain what is missing for them.
+func (r *replaying) note(ctx context.Context) {
+	ledger, ok := r.Sink.(sinkers.Ledger)
+	var entries []sinkers.LedgerEntry
+	for _, l := range r.held {
+		why := sinkers.LedgerDeadLetter
+		if l.reason == dlq.ReasonConflict {
+			why = sinkers.LedgerConflict
+		}
+		if e, has := sinkers.LedgerOf(l.seq, why, time.Now()); ok && has {
+			entries = append(entries, e)
+		}
+	}
+	if len(entries) == 0 {
+		return
+	}
+	ctx, cancel := r.Retry.writeContext(ctx)
+	defer cancel()
+	if err := ledger.AppendLedger(ctx, entries); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		r.Logger.Error("letters could not be noted in the ledger", "letters", len(entries), "err", err)
+	}
 }
 
 // replayPost writes letters, in every form there is, and waits until it can.

@@ -142,8 +142,11 @@ func (r Rewind) run(ctx context.Context, adm *kadm.Client) ([]Move, error) {
 	for _, m := range moves {
 		to.AddOffset(m.Topic, m.Partition, m.To, -1)
 	}
-	done, err := adm.CommitOffsets(ctx, r.Group, to)
-	if err = errors.Join(err, done.Error()); err != nil {
+	err = coordinated(ctx, func() error {
+		done, err := adm.CommitOffsets(ctx, r.Group, to)
+		return errors.Join(err, done.Error())
+	})
+	if err != nil {
 		return nil, fmt.Errorf("group %q was not set, or not wholly (has a worker started meanwhile?): %w", r.Group, err)
 	}
 	return moves, nil

@@ -88,12 +88,6 @@ func TestBadInput(t *testing.T) {
 		"libsql: secret in a file": {[]string{"query", "--config=" + file("lq.yaml", "libsql:\n  url: http://h\n  token: hush\n")}, nil, cli.Usage, []string{"libsql-token: a secret is not taken from here; use libsql-token-file or FIRETRAIL_LIBSQL_TOKEN"}},
 		"libsql: unreachable":      {[]string{"query", "--libsql-url=http://127.0.0.1:1"}, []string{"FIRETRAIL_LIBSQL_TOKEN=hush"}, cli.Failed, []string{"libsql: http://127.0.0.1:1: ", "refused"}},
 		"query: span":              {[]string{"query", "--sqlite=" + db, "--from=2023-02-01", "--to=2023-01-01"}, nil, cli.Usage, []string{"from: 2023-02-01T00:00:00Z is not before to"}},
-		"dlq: nowhere":             {[]string{"dlq", "list"}, nil, cli.Usage, []string{"dlq-dir: missing; name the directory of letters, or give brokers"}},
-		"dlq: no dir":              {[]string{"dlq", "list", "--dir=/nowhere/dlq"}, nil, cli.Failed, []string{"dlq-dir: ", "/nowhere/dlq: no such file"}},
-		"dlq: no topic":            {[]string{"dlq", "list", "--topic=a b", "--brokers=a", "--limit=-1", "--since=2023-02-01", "--until=2023-01-01"}, nil, cli.Usage, []string{"3 problems", `letter-topic: "a b" has`, "limit: -1 is negative", "since: 2023-02-01T00:00:00Z is not before until"}},
-		"dlq: no broker":           {[]string{"dlq", "show", "x", settings[0]}, nil, cli.Failed, []string{"brokers 127.0.0.1:1: unreachable"}},
-		"dlq: redrive":             {[]string{"dlq", "redrive", "--dir=" + dir, "--limit=-1", "--rate=-1", "--max-redrives=0"}, nil, cli.Usage, []string{"4 problems", "brokers: missing; the letters go back to Kafka", "limit: ", "max-redrives: 0 is less than 1", "rate: -1"}},
-		"dlq: unconfirmed":         {[]string{"dlq", "purge", "--dir=" + dir}, nil, cli.Usage, []string{"yes: missing; letters that are purged are gone"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, stderr, code := sinkWorker(t, environment(c.env...), c.args...)
@@ -111,6 +105,7 @@ func TestBadInput(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"help.txt": {"--help"}, "help-run.txt": {"run", "--help"}, "help-query.txt": {"query", "--help"},
+		"help-lag.txt": {"lag", "--help"}, "help-replay.txt": {"replay", "--help"},
 		"help-dlq-list.txt": {"dlq", "list", "--help"}, "help-dlq-show.txt": {"dlq", "show", "--help"},
 		"help-dlq-redrive.txt": {"dlq", "redrive", "--help"}, "help-dlq-purge.txt": {"dlq", "purge", "--help"},
 		"help-wal-inspect.txt": {"wal", "inspect", "--help"}, "help-topics-create.txt": {"topics", "create", "--help"}, "help-config-check.txt": {"config", "check", "--help"},

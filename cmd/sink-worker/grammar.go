@@ -15,6 +15,8 @@ type grammar struct {
 	Run     runCmd     `cmd:"" default:"withargs" help:"Store events until told to stop (the default)."`
 	Query   queryCmd   `cmd:"" help:"Print stored events, newest first."`
 	Topics  topicsCmd  `cmd:"" help:"Make the topics that the trail needs."`
+	Lag     lagCmd     `cmd:"" help:"Show how far the workers are behind."`
+	Replay  replayCmd  `cmd:"" help:"Read events again from Kafka: rewind the stopped workers, or read beside them."`
 	DLQ     dlqCmd     `cmd:"" name:"dlq" help:"Look at dead letters, send them back, delete them."`
 	WAL     walCmd     `cmd:"" name:"wal" help:"Look at a producer's write-ahead log."`
 	Check   configCmd  `cmd:"" name:"config" help:"Look at the configuration."`
@@ -81,6 +83,8 @@ func (p *program) kongOptions() []kong.Option {
 			{Key: "page", Title: "Result"},
 			{Key: "letters", Title: "Letters"},
 			{Key: "redrive", Title: "Sending"},
+			{Key: "rewind", Title: "Rewinding the group, which must be stopped"},
+			{Key: "direct", Title: "Reading beside the group"},
 			{Key: "purge", Title: "Deleting"},
 			{Key: "database", Title: "Database (one of the three)"},
 			{Key: "clickhouse", Title: "ClickHouse"},

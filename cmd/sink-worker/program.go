@@ -38,6 +38,10 @@ func (p *program) run(ctx context.Context, args []string) error {
 		return p.query(ctx, &g.Query)
 	case "topics create":
 		return p.createTopics(ctx, &g.Topics.Create)
+	case "lag":
+		return p.lag(ctx, &g.Lag)
+	case "replay":
+		return p.replay(ctx, &g.Replay)
 	case "dlq list":
 		return p.listLetters(ctx, &g.DLQ.List)
 	case "dlq show <letter>":
