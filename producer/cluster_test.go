@@ -104,10 +104,9 @@ func TestBrokersDiskFull(t *testing.T) {
 	fill := exec.Command("dd", "if=/dev/zero", "of="+disk+"/ballast", "bs=64k")
 	_ = fill.Run() // until there is no room
 	waiting(t, p, 20_000)
+	require.Eventually(t, func() bool { return !k.Running(0) }, 2*time.Minute, 10*time.Millisecond, "it ends when it can't write")
 	require.NoError(t, exec.Command("mount", "-o", "remount,size=512m", disk).Run())
-	if !k.Running(0) {
-		k.StartAgain(t, 0)
-	}
+	k.StartAgain(t, 0)
 	shipsOn(t, p)
 	checkArrived(t, p, p.cfg, f.end())
 	require.Zero(t, p.Stats().Letters)

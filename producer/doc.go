@@ -18,6 +18,10 @@
 // each log ships from it to Kafka, in order, and moves the log's mark as the broker acknowledges. The
 // broker away, at the start or for hours, only makes the log longer.
 //
+// Each partition of the topic is shipped to by itself: one that is away, or slow, doesn't hold the others up. Its events
+// wait in the log and, where others are acknowledged for Config.ParkAfter while it takes nothing, in files
+// ([Stats].Parked), from which they are sent in order before any later ones.
+//
 // What can't be sent, because it is no event or the broker refuses it, becomes a dead letter in files
 // (package dlq); what the log has no room for goes to such files too, and is sent from there. What can't be kept
 // anywhere is counted by reason in [Stats], logged, and told to Config.OnDrop: nothing is lost in silence.
