@@ -54,6 +54,7 @@ func (s *script) run(t *testing.T) (unsaved uint64) {
 // TestEveryCall stops a scripted run at every call it makes to the file system: by a kill, after which all that
 // was appended is there, and by a power cut, after which all that was synced is.
 func TestEveryCall(t *testing.T) {
+	t.Parallel()
 	cfg := small(nil)
 	cfg.MaxRecord, cfg.SegmentSize = 256, 2<<10
 	calls := 0

@@ -24,21 +24,25 @@ func written(t *testing.T, n int) (Config, *memFS) {
 func TestEveryByte(t *testing.T) {
 	const n = 20
 	cfg, fsys := written(t, n)
-	for name, data := range fsys.files {
-		if _, ok := parseSegmentName(filepath.Base(name)); !ok {
-			continue
-		}
-		for at := range data.b {
-			for how, damage := range map[string]func(b []byte) []byte{
-				"flipped": func(b []byte) []byte { b[at] ^= 0x10; return b },
-				"cut":     func(b []byte) []byte { return b[:at] },
-			} {
-				bad := fsys.kill()
-				bad.put(name, damage(slices.Clone(data.b)))
-				cfg.FS = bad
-				checkDamaged(t, cfg, n, how, name, at)
+	for how, damage := range map[string]func(b []byte, at int) []byte{
+		"flipped": func(b []byte, at int) []byte { b[at] ^= 0x10; return b },
+		"cut":     func(b []byte, at int) []byte { return b[:at] },
+	} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			cfg := cfg
+			for name, data := range fsys.files {
+				if _, ok := parseSegmentName(filepath.Base(name)); !ok {
+					continue
+				}
+				for at := range data.b {
+					bad := fsys.kill()
+					bad.put(name, damage(slices.Clone(data.b), at))
+					cfg.FS = bad
+					checkDamaged(t, cfg, n, how, name, at)
+				}
 			}
-		}
+		})
 	}
 }
 

@@ -62,16 +62,15 @@ func TestHang(t *testing.T) {
 			require.ErrorIs(t, s.Reason, ErrHang)
 			require.EqualValues(t, 1, told.Load())
 			require.ErrorIs(t, l.Sync(timeout(t)), ErrDegraded)
-			last, more := appendTo(t, l, func(safe bool) bool { return !safe }) // the ring takes them safely until it is full
-			unsafe += more
+			_, some = appendTo(t, l, func(safe bool) bool { return !safe }) // the ring takes them safely until it is full
+			unsafe += some
 			require.Equal(t, unsafe, l.Stats().Unprotected)
 			if op != "open" && op != "close" { // which a reader needs too
 				r := l.NewReader()
 				before := l.Stats().Bytes
 				for range 20 {
-					var more uint64
 					n := 0
-					last, more = appendTo(t, l, func(bool) bool { n++; return n == 1000 })
+					last, more := appendTo(t, l, func(bool) bool { n++; return n == 1000 })
 					unsafe += more
 					readTo(t, r, last)
 					l.Release(last)
@@ -84,7 +83,7 @@ func TestHang(t *testing.T) {
 			s = state(t, l, Healthy)
 			require.EqualValues(t, 2, told.Load())
 			require.EqualValues(t, 1, s.DegradedTimes)
-			last, more = appendTo(t, l, func(safe bool) bool { return safe })
+			last, more := appendTo(t, l, func(safe bool) bool { return safe })
 			require.Zero(t, more)
 			require.NoError(t, l.Sync(timeout(t)))
 			got := readAll(t, l, last)

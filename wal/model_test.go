@@ -193,7 +193,8 @@ func (m *model) reopen(t *rapid.T) {
 			require.False(t, r.safe, "record %d is gone, and its sequence was given again", r.seq)
 		}
 	}
-	m.records = append(kept, modelRecord{seq: seq, what: "after", safe: true})
+	kept = append(kept, modelRecord{seq: seq, what: "after", safe: true})
+	m.records = kept
 	got := m.readAll(t)
 	var rest []modelRecord
 	from := min(max(m.released, s.Released), seq-1)
