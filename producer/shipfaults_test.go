@@ -40,6 +40,11 @@ func TestFaultsOfTheBroker(t *testing.T) {
 			waiting(t, p, 2000)
 			forbidden.Remove()
 		},
+		"this host's clock is far off": func(t testing.TB, p *Producer, c *kfake.Cluster, _ *wire) {
+			off := noProduce(c, kerr.InvalidTimestamp)
+			waiting(t, p, 2000)
+			off.Remove()
+		},
 		"too few replicas": func(t testing.TB, p *Producer, c *kfake.Cluster, _ *wire) {
 			few := noProduce(c, kerr.NotEnoughReplicasAfterAppend)
 			waiting(t, p, 2000)
