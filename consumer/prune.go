@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/adhocore/gronx"
@@ -34,12 +35,18 @@ func (p Prune) at(after time.Time) (time.Time, error) {
 	return gronx.NextTickAfter(schedule, after.UTC(), false)
 }
 
-func (c Config) validatePrune(bad func(string, ...any)) {
-	if err := c.Prune.Retention.Validate(); err != nil {
-		bad("prune.retention: %w", err)
+// Validate reports what is wrong with the settings.
+func (p Prune) Validate() error {
+	err := p.Retention.Validate()
+	if _, bad := p.at(time.Unix(0, 0)); bad != nil || len(strings.Fields(p.Schedule)) > 5 {
+		err = errors.Join(err, fmt.Errorf("%q is no cron expression of five fields, such as %q", p.Schedule, DefaultPruneSchedule))
 	}
-	if _, err := c.Prune.at(time.Unix(0, 0)); err != nil {
-		bad("prune.schedule: %q is no cron expression of five fields, such as %q: %w", c.Prune.Schedule, DefaultPruneSchedule, err)
+	return err
+}
+
+func (c Config) validatePrune(bad func(string, ...any)) {
+	if err := c.Prune.Validate(); err != nil {
+		bad("prune: %w", err)
 	}
 	if _, ok := c.Sink.(sinkers.Pruner); !ok && c.Sink != nil && c.Prune.Retention.Days > 0 {
 		bad("prune.retention: %T is no sinkers.Pruner; leave it out", c.Sink)

@@ -48,9 +48,10 @@ func TestPrune(t *testing.T) {
 
 func TestPruneConfig(t *testing.T) {
 	for want, prune := range map[string]Prune{
-		"prune.retention: retention days: -1": {Retention: sinkers.Retention{Days: -1}},
-		`prune.schedule: "daily"`:             {Schedule: "daily"},
-		"is no sinkers.Pruner":                {Retention: sinkers.Retention{Days: 1}},
+		"prune: retention days: -1":       {Retention: sinkers.Retention{Days: -1}},
+		`prune: "daily" is no cron`:       {Schedule: "daily"},
+		`prune: "0 0 * * * *" is no cron`: {Schedule: "0 0 * * * *"},
+		"is no sinkers.Pruner":            {Retention: sinkers.Retention{Days: 1}},
 	} {
 		cfg := Config{Sink: bare{new(sinkertest.Memory)}, Prune: prune}
 		require.ErrorContains(t, cfg.Validate(), want)

@@ -23,13 +23,14 @@ type configCheckCmd struct {
 	topicSettings
 	workerSettings
 	sinkSettings
+	retentionSettings
 
 	Connect cli.Bool `flagonly:"" group:"general" help:"Try the brokers, the topics and the database too."`
 	Output  string   `flagonly:"" group:"general" short:"o" default:"table" choice:"table,json" help:"Print the settings as table or json."`
 }
 
 func (p *program) checkConfig(ctx context.Context, c *configCheckCmd) error {
-	run := runCmd{c.kafkaSettings, c.topicSettings, c.workerSettings, c.sinkSettings}
+	run := runCmd{c.kafkaSettings, c.topicSettings, c.workerSettings, c.sinkSettings, c.retentionSettings}
 	kafka, open, err := run.check(p)
 	if err != nil {
 		return err

@@ -86,6 +86,12 @@ func (o clickHouseOpener) toRead(ctx context.Context) (sinkers.Sinker, error) {
 	return opened(clickhouse.Open(ctx, c))
 }
 
-func (o clickHouseOpener) toWrite(ctx context.Context, _ *slog.Logger, _ func(error)) (sinkers.Sinker, error) {
+func (o clickHouseOpener) toDelete(ctx context.Context) (sinkers.Sinker, error) {
 	return opened(clickhouse.Open(ctx, clickhouse.Config(o)))
+}
+
+func (o clickHouseOpener) toWrite(ctx context.Context, _ *slog.Logger, r sinkers.Retention, _ func(error)) (sinkers.Sinker, error) {
+	c := clickhouse.Config(o)
+	c.Retention = r
+	return opened(clickhouse.Open(ctx, c))
 }

@@ -15,7 +15,8 @@ import (
 
 // sinkSettings say which database it is.
 type sinkSettings struct {
-	SQLite string `name:"sqlite" group:"database" placeholder:"FILE" help:"SQLite database; a worker makes it if it is missing."`
+	SQLite    string `name:"sqlite" group:"database" placeholder:"FILE" help:"SQLite database; a worker makes it if it is missing."`
+	SQLiteDir string `name:"sqlite-dir" group:"database" placeholder:"DIR" help:"Directory with a SQLite database for each tenant; a worker makes those."`
 	clickHouseSettings
 	libSQLSettings
 }
@@ -27,7 +28,9 @@ type opener interface {
 	toRead(ctx context.Context) (sinkers.Sinker, error)
 	// toWrite waits for its turn while another worker has a database that has one writer. lost is called when another
 	// has taken it over, and this one will store nothing more.
-	toWrite(ctx context.Context, log *slog.Logger, lost func(error)) (sinkers.Sinker, error)
+	toWrite(ctx context.Context, log *slog.Logger, r sinkers.Retention, lost func(error)) (sinkers.Sinker, error)
+	// toDelete is for pruning and erasing, beside a worker too.
+	toDelete(ctx context.Context) (sinkers.Sinker, error)
 }
 
 // check notes what is wrong with the choice of database, and returns how to open it.
@@ -38,6 +41,7 @@ func (s *sinkSettings) check(p *program) opener {
 		chosen bool
 		check  func(*program) opener
 	}{
+		{"sqlite-dir", s.SQLiteDir != "", func(*program) opener { return tenantsOpener(s.SQLiteDir) }},
 		{"clickhouse-addrs", s.isClickHouse(), s.clickHouseSettings.check},
 		{"libsql-url", s.isLibSQL(), s.libSQLSettings.check},
 	}
@@ -54,7 +58,7 @@ func (s *sinkSettings) check(p *program) opener {
 				}
 			}
 		case first != "":
-			problems.Add(server.name, "set beside %s; choose one database", first)
+			problems.Add(server.name, "set beside %s; choose one database, or one for each tenant", first)
 		default:
 			first, open = server.name, server.check(p)
 		}
@@ -83,8 +87,12 @@ func (o sqliteOpener) toRead(ctx context.Context) (sinkers.Sinker, error) {
 	return opened(sqlite.Open(ctx, sqlite.Config{Path: string(o), ReadOnly: true}))
 }
 
-func (o sqliteOpener) toWrite(ctx context.Context, log *slog.Logger, _ func(error)) (sinkers.Sinker, error) {
-	conf := sqlite.Config{Path: string(o)}
+func (o sqliteOpener) toDelete(ctx context.Context) (sinkers.Sinker, error) {
+	return opened(sqlite.Open(ctx, sqlite.Config{Path: string(o), Beside: true}))
+}
+
+func (o sqliteOpener) toWrite(ctx context.Context, log *slog.Logger, r sinkers.Retention, _ func(error)) (sinkers.Sinker, error) {
+	conf := sqlite.Config{Path: string(o), Retention: r}
 	db, err := sqlite.Open(ctx, conf)
 	if errors.Is(err, sqlite.ErrLocked) {
 		log.Warn("another worker has the database; standing by to take over", "sqlite", string(o))

@@ -14,6 +14,8 @@ type grammar struct {
 
 	Run     runCmd     `cmd:"" default:"withargs" help:"Store events until told to stop (the default)."`
 	Query   queryCmd   `cmd:"" help:"Print stored events, newest first."`
+	Prune   pruneCmd   `cmd:"" help:"Delete events that are older than the retention, or than a time."`
+	Erase   eraseCmd   `cmd:"" help:"Delete a tenant's or an actor's events for good."`
 	Topics  topicsCmd  `cmd:"" help:"Make the topics that the trail needs."`
 	Lag     lagCmd     `cmd:"" help:"Show how far the workers are behind."`
 	Replay  replayCmd  `cmd:"" help:"Read events again from Kafka: rewind the stopped workers, or read beside them."`
@@ -28,6 +30,7 @@ type runCmd struct {
 	topicSettings
 	workerSettings
 	sinkSettings
+	retentionSettings
 }
 
 type topicsCmd struct {
@@ -71,6 +74,7 @@ type workerSettings struct {
 	MaxInFlight   cli.Size     `name:"max-in-flight-bytes" group:"worker" default:"64MiB" help:"Bytes fetched and not stored yet, at the most."`
 
 	DLQDir          string       `name:"dlq-dir" group:"worker" default:".firetrail/dlq" placeholder:"DIR" help:"Directory of dead letters (.firetrail/dlq)."`
+	OnOutage        string       `group:"worker" placeholder:"POLICY" choice:"pause,spill" help:"While a tenant's own database is away, pause, or spill what is for it into the directory of dead letters (spill where that is durable)."`
 	DLQDirIsDurable cli.Bool     `name:"dlq-dir-is-durable" group:"worker" help:"The directory outlives this host's container: a letter in it counts without its topic."`
 	ShutdownTimeout cli.Duration `group:"worker" default:"30s" help:"Longest to finish what is in flight after SIGTERM."`
 }
@@ -86,7 +90,9 @@ func (p *program) kongOptions() []kong.Option {
 			{Key: "rewind", Title: "Rewinding the group, which must be stopped"},
 			{Key: "direct", Title: "Reading beside the group"},
 			{Key: "purge", Title: "Deleting"},
-			{Key: "database", Title: "Database (one of the three)"},
+			{Key: "erase", Title: "What"},
+			{Key: "retention", Title: "Retention"},
+			{Key: "database", Title: "Database (one of them)"},
 			{Key: "clickhouse", Title: "ClickHouse"},
 			{Key: "libsql", Title: "libSQL"},
 			{Key: "kafka", Title: "Kafka"},

@@ -54,9 +54,15 @@ func (o libSQLOpener) toRead(ctx context.Context) (sinkers.Sinker, error) {
 	return opened(libsql.Open(ctx, c))
 }
 
-func (o libSQLOpener) toWrite(ctx context.Context, log *slog.Logger, lost func(error)) (sinkers.Sinker, error) {
+func (o libSQLOpener) toDelete(ctx context.Context) (sinkers.Sinker, error) {
 	c := libsql.Config(o)
-	c.OnLeaseLost = lost
+	c.Beside = true
+	return opened(libsql.Open(ctx, c))
+}
+
+func (o libSQLOpener) toWrite(ctx context.Context, log *slog.Logger, r sinkers.Retention, lost func(error)) (sinkers.Sinker, error) {
+	c := libsql.Config(o)
+	c.OnLeaseLost, c.Retention = lost, r
 	db, err := libsql.Open(ctx, c)
 	if errors.Is(err, libsql.ErrLeased) {
 		log.Warn("another worker has the database; standing by to take over", "libsql", c.URL, "reason", err)

@@ -36,6 +36,10 @@ func (p *program) run(ctx context.Context, args []string) error {
 	switch p.command.Path {
 	case "query":
 		return p.query(ctx, &g.Query)
+	case "prune":
+		return p.prune(ctx, &g.Prune)
+	case "erase":
+		return p.erase(ctx, &g.Erase)
 	case "topics create":
 		return p.createTopics(ctx, &g.Topics.Create)
 	case "lag":

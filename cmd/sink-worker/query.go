@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -65,6 +66,9 @@ type pager interface {
 func (p *program) query(ctx context.Context, c *queryCmd) error {
 	q := c.selection(&p.command.Problems)
 	open := c.sinkSettings.check(p)
+	if c.SQLiteDir != "" && c.Tenant == nil && !c.AllTenants.On {
+		p.command.Problems.Add("tenant", "missing; each has a database of its own: name one, or give --all-tenants to ask them all")
+	}
 	if err := p.command.Problems.Err(); err != nil {
 		return err
 	}
@@ -89,6 +93,10 @@ func (p *program) eventPrinter(output string, tenants bool) pager {
 func (p *program) pages(ctx context.Context, db sinkers.Sinker, q sinkers.Query, out pager, all bool) error {
 	for found := 0; ; {
 		page, err := db.Query(ctx, q)
+		var missing *sinkers.TenantsError
+		if errors.As(err, &missing) { // the others' events are there, and more are not known of
+			return errors.Join(out.Page(page.Events), fmt.Errorf("query: events are missing: %w", err))
+		}
 		if err != nil {
 			return fmt.Errorf("query: %w", err)
 		}

@@ -22,6 +22,15 @@ func (c *runCmd) check(p *program) (kafkaclient.Config, opener, error) {
 		c.largeBatches(p.command)
 	}
 	c.workerSettings.check(problems)
+	c.retentionSettings.check(problems)
+	if c.OnOutage == string(consumer.Spill) && !problems.Has("on-outage") {
+		switch {
+		case c.SQLiteDir == "":
+			problems.Add("on-outage", "spill is for a database per tenant (sqlite-dir); with one database use pause")
+		case !c.DLQDirIsDurable.On:
+			problems.Add("on-outage", "spill keeps records in files alone; set dlq-dir-is-durable if dlq-dir outlives this host")
+		}
+	}
 	return kafka, open, problems.Err()
 }
 
@@ -37,7 +46,7 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 	ctx, lose := context.WithCancelCause(ctx)
 	defer lose(nil)
 	var lost atomic.Pointer[error]
-	db, err := open.toWrite(ctx, p.log, func(err error) {
+	db, err := open.toWrite(ctx, p.log, c.retention(), func(err error) {
 		lost.Store(&err)
 		lose(err)
 	})
@@ -60,6 +69,9 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 		Batch: consumer.Batch{
 			MaxSize: c.BatchMaxSize.N, MaxBytes: c.BatchMaxBytes.Bytes, FlushInterval: c.FlushInterval.Duration,
 		},
+		OnOutage: consumer.OutagePolicy(c.OnOutage),
+		Prune:    consumer.Prune{Retention: c.retention(), Schedule: c.PruneSchedule},
+
 		MaxInFlightBytes: c.MaxInFlight.Bytes, ShutdownTimeout: c.ShutdownTimeout.Duration, Logger: p.log,
 	})
 	if err != nil {
@@ -68,7 +80,7 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 	err = worker.Run(ctx)
 	s := worker.Stats()
 	p.log.Info("worker stopped", "records", s.Records, "stored", s.Stored, "duplicates", s.Duplicates,
-		"letters", s.Letters, "in_flight_bytes", s.InFlightBytes)
+		"expired", s.Expired, "erased", s.Erased, "letters", s.Letters, "in_flight_bytes", s.InFlightBytes)
 	if l := lost.Load(); l != nil { // whoever starts it again has it stand by
 		err = errors.Join(*l, err)
 	}
