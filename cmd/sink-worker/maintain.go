@@ -13,20 +13,29 @@ import (
 	"github.com/firetrail/firetrail/sinkers"
 )
 
-// retentionSettings say how long events are kept.
-type retentionSettings struct {
+// keepSettings say how long events are kept.
+type keepSettings struct {
 	RetentionDays cli.Int `group:"retention" default:"0" help:"Days that events are kept, by when they happened; older ones are pruned, and not stored. 0 keeps all."`
-	PruneSchedule string  `group:"retention" default:"0 0 * * *" placeholder:"CRON" help:"When the worker prunes: minute, hour, day, month, weekday, in UTC (0 0 * * *)."`
 }
 
-func (s *retentionSettings) retention() sinkers.Retention {
+// retentionSettings say how long, and when the others are deleted.
+type retentionSettings struct {
+	keepSettings
+	PruneSchedule string `group:"retention" default:"0 0 * * *" placeholder:"CRON" help:"When the worker prunes: minute, hour, day, month, weekday, in UTC (0 0 * * *)."`
+}
+
+func (s *keepSettings) retention() sinkers.Retention {
 	return sinkers.Retention{Days: s.RetentionDays.N}
 }
 
-func (s *retentionSettings) check(p *cli.Problems) {
+func (s *keepSettings) check(p *cli.Problems) {
 	if err := s.retention().Validate(); err != nil {
 		p.Add("retention-days", "%d is outside 1 to %d (0 keeps everything)", s.RetentionDays.N, sinkers.MaxDays)
 	}
+}
+
+func (s *retentionSettings) check(p *cli.Problems) {
+	s.keepSettings.check(p)
 	prune := consumer.Prune{Schedule: s.PruneSchedule}
 	if err := prune.Validate(); err != nil {
 		p.Add("prune-schedule", "%w", err)
@@ -36,10 +45,10 @@ func (s *retentionSettings) check(p *cli.Problems) {
 type pruneCmd struct {
 	sinkSettings
 
-	RetentionDays cli.Int  `group:"retention" default:"0" help:"Days that events are kept, by when they happened."`
-	Before        cli.Time `flagonly:"" group:"retention" placeholder:"TIME" help:"Delete what happened before this time instead: 2006-01-02T15:04:05Z, 2006-01-02, or how long ago (720h)."`
-	DryRun        cli.Bool `flagonly:"" group:"retention" help:"Count only."`
-	Output        string   `flagonly:"" group:"general" short:"o" default:"text" choice:"text,json" help:"Print the result as text or json."`
+	keepSettings
+	Before cli.Time `flagonly:"" group:"retention" placeholder:"TIME" help:"Delete what happened before this time instead: 2006-01-02T15:04:05Z, 2006-01-02, or how long ago (720h)."`
+	DryRun cli.Bool `flagonly:"" group:"retention" help:"Count only."`
+	Output string   `flagonly:"" group:"general" short:"o" default:"text" choice:"text,json" help:"Print the result as text or json."`
 }
 
 // deleted is the result of prune and erase.
@@ -51,11 +60,11 @@ type deleted struct {
 
 func (p *program) prune(ctx context.Context, c *pruneCmd) error {
 	problems := &p.command.Problems
-	retention := sinkers.Retention{Days: c.RetentionDays.N}
+	retention := c.retention()
+	c.keepSettings.check(problems)
 	before := c.Before.Time
 	switch {
-	case retention.Validate() != nil:
-		problems.Add("retention-days", "%d is outside 1 to %d", c.RetentionDays.N, sinkers.MaxDays)
+	case problems.Has("retention-days"):
 	case before.IsZero() && retention.Days == 0:
 		problems.Add("retention-days", "missing; say how many days are kept, or give --before")
 	case before.IsZero():

@@ -43,6 +43,7 @@ type replayCmd struct {
 	Output    string   `flagonly:"" group:"page" short:"o" default:"table" choice:"table,json" help:"table, or json: an object."`
 
 	sinkSettings
+	keepSettings
 }
 
 func (p *program) replay(ctx context.Context, c *replayCmd) error {
@@ -195,6 +196,7 @@ func (c *replayCmd) checkDirect(problems *cli.Problems) {
 func (p *program) replayDirect(ctx context.Context, c *replayCmd, kafka kafkaclient.Config, partitions []int32) (err error) {
 	c.checkDirect(&p.command.Problems)
 	open := c.sinkSettings.check(p)
+	c.keepSettings.check(&p.command.Problems)
 	if err := p.command.Problems.Err(); err != nil {
 		return err
 	}
@@ -207,7 +209,7 @@ func (p *program) replayDirect(ctx context.Context, c *replayCmd, kafka kafkacli
 	}
 	ctx, lose := context.WithCancelCause(ctx)
 	defer lose(nil)
-	db, err := open.toWrite(ctx, p.log, lose)
+	db, err := open.toWrite(ctx, p.log, c.retention(), lose)
 	if err != nil {
 		return err
 	}
