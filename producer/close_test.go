@@ -143,6 +143,21 @@ func TestCloseLeavesAHungDiskBehind(t *testing.T) {
 	a.check(cfg.Kafka.Brokers)
 }
 
+// TestLettersThatHang: a disk that hangs while letters are written to it keeps the log from nothing.
+func TestLettersThatHang(t *testing.T) {
+	a := openAccount(t, small(t, cluster(t)))
+	p := a.start(brokersAway)
+	p.saveFor = 200 * time.Millisecond
+	a.many(p, 10)
+	p.letters.stop()
+	<-p.letters.moved
+	p.letters.moved = make(chan struct{}) // as if who writes them didn't end
+	_ = shut(p, time.Millisecond)
+	<-p.closed
+	require.Equal(t, wal.Closed, p.Stats().State.State)
+	require.Len(t, a.check(a.cfg.Kafka.Brokers).log, 10)
+}
+
 // TestAdoptionThatHangs: a disk that hangs while another's log is opened keeps nobody from closing, and the log is
 // let go of when it does open.
 func TestAdoptionThatHangs(t *testing.T) {

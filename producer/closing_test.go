@@ -115,6 +115,10 @@ func TestNobodyElseEndsASource(t *testing.T) {
 	for _, l := range dead {
 		require.Equal(t, dlq.ReasonInvalid, l.Reason)
 		require.Contains(t, l.Error, "reserved")
+		_, err := firetrail.DecodeCloudEvent(firetrail.Message{Key: l.Key, Value: l.Value, Headers: []firetrail.Header{
+			{Key: l.Headers[0].Key, Value: l.Headers[0].Value},
+		}})
+		require.Error(t, err, "redriving it ends no source, either")
 	}
 }
 

@@ -73,7 +73,7 @@ type Config struct {
 	MaxBytes int64
 	// MaxTenants bounds the memory of tenants: of how many it is known, at a time, how many events they have
 	// had. Beyond it the source of one that was not heard of lately is closed, and the tenant has another when it
-	// comes back. Default 100,000; each takes about 200 bytes.
+	// comes back. Default 100,000; each takes about 150 bytes.
 	MaxTenants int
 	// MaxTenantBytes bounds what waits in the log of one tenant's events of this run, in bytes, so that one tenant's
 	// flood leaves room for the others. An event over it is dealt with as if the log were full. A tenant that

@@ -30,6 +30,9 @@ func (p *Producer) letter(typ byte, enc []byte, reason string, why error) dlq.Le
 	}
 	l.ID, l.Tenant, l.Key = e.ID.String(), e.Tenant, append([]byte{}, e.Tenant...)
 	value, err := e.AppendCloudEvent(nil)
+	if err == nil && typ == recordEvent {
+		err = e.Action.CheckReserved() // redriven as a CloudEvent it would be taken for what it claims to be
+	}
 	if err != nil {
 		l.Value = append([]byte(nil), enc...)
 		l.Headers = []dlq.Header{{Key: firetrail.ContentTypeHeader, Value: []byte(binaryContentType)}}
@@ -50,5 +53,5 @@ func (p *Producer) letter(typ byte, enc []byte, reason string, why error) dlq.Le
 }
 
 // binaryContentType marks the value of a letter that holds an event in its binary form, because no CloudEvent
-// can be made of it.
+// can, or may, be made of it.
 const binaryContentType = "application/vnd.firetrail.event"

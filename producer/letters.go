@@ -167,7 +167,10 @@ func (l *letters) close(ctx context.Context) error {
 			}
 		}
 		l.stop()
-		<-l.moved
+		select {
+		case <-l.moved:
+		case <-ctx.Done(): // a disk hangs: what it was to take counts as lost
+		}
 		err = l.waiting.Close(ctx)
 		for r := range l.waiting.Unsaved() {
 			if l.p.lost(r.Type, DropFull); r.Type == recordEvent {
