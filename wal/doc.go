@@ -13,8 +13,9 @@
 // A [Reader] returns the records in order; [Log.Release] moves the mark below which they are done with,
 // and segments wholly below it are deleted.
 //
-// When the ring is full or the disk refuses, records go to a bounded queue in memory and the log is
-// Degraded, which it says in [Stats] and to [Config].OnState; it becomes whole again by itself. The
+// When the ring is full or the disk refuses or hangs, records go to a bounded queue in memory. The log is
+// Degraded then, which it says in [Stats] and to [Config].OnState (a ring that is full for less than a second
+// is counted alone); it becomes whole again by itself. The
 // memory version of a log ([OpenMemory]) is the same type with that queue alone.
 //
 // README.md beside this file has the crash contract: what is assumed of the disk, and for each

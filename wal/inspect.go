@@ -37,7 +37,8 @@ type SegmentReport struct {
 
 // RingReport is what the staging ring holds that its tail has not passed.
 type RingReport struct {
-	Bytes       int64
+	Size        int64  // of the file
+	Bytes       int64  // of its records
 	First, Last uint64 // sequences; 0 where it holds nothing
 	Records     int
 	Problem     string // "" for none
@@ -75,6 +76,7 @@ func Inspect(cfg Config, visit func(Record)) (r Report, err error) {
 	default:
 		r.Ring.Problem = ring.damage
 	}
+	r.Ring.Size = ring.size
 	released := max(m.released, ring.released)
 	r.HasMark, r.Released, r.Synced = found, released, m.synced
 	v := &inspection{report: &r, visit: visit, next: released + 1, id: m.id, maxRecord: cfg.MaxRecord}
@@ -165,7 +167,8 @@ func (v *inspection) segments(cfg Config) error {
 type segmentFile struct {
 	name   string
 	b      []byte
-	seg    *segment // nil: its header is bad
+	seg    *segment // nil: its header is bad, or it is gone
+	gone   bool
 	id     logID
 	reason error
 }
@@ -174,7 +177,8 @@ func readSegmentFile(cfg Config, number uint64) (*segmentFile, error) {
 	s := &segmentFile{name: segmentName(cfg.Dir, number)}
 	var err error
 	if s.b, err = readFile(cfg.FS, s.name); errors.Is(err, fs.ErrNotExist) {
-		return s, nil // released and deleted meanwhile
+		s.gone = true // released and deleted meanwhile
+		return s, nil
 	}
 	if err != nil {
 		return nil, err
@@ -190,7 +194,12 @@ func readSegmentFile(cfg Config, number uint64) (*segmentFile, error) {
 func (v *inspection) segment(f *segmentFile, following *segment) {
 	r := SegmentReport{Name: filepath.Base(f.name), Bytes: int64(len(f.b))}
 	if f.seg == nil {
-		if f.reason != nil {
+		switch {
+		case f.gone:
+			return
+		case errors.Is(f.reason, errHeader):
+			r.Problem = "its header is damaged"
+		default:
 			r.Problem = f.reason.Error()
 		}
 		v.report.Segments = append(v.report.Segments, r)
@@ -224,7 +233,7 @@ func (v *inspection) record(f frame, name string) {
 		return
 	}
 	if f.seq > v.next {
-		v.missing(f.seq-1, name, "missing")
+		v.missing(f.seq-1, name, "damaged or missing")
 	}
 	v.next = f.seq + 1
 	v.report.Pending++

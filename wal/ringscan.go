@@ -12,6 +12,7 @@ import (
 // ringScan is what the bytes of a ring's file hold.
 type ringScan struct {
 	id       logID
+	size     int64 // of the file
 	gen      uint64
 	tailSeq  uint64  // what is below it is in the segments or was released; 0 where there is no ring
 	released uint64  // what the tail knows was released
@@ -34,6 +35,7 @@ func loadRing(fsys FS, dir string, id logID, maxRecord int) (ringScan, error) {
 	if err != nil {
 		return ringScan{}, fmt.Errorf("wal: %s: %w", name, err)
 	}
+	s.size = int64(len(b))
 	return s, nil
 }
 
@@ -64,7 +66,7 @@ func scanRing(b []byte, id logID, maxRecord int) (ringScan, error) {
 	var missing uint64
 	s.frames, missing = r.scan(r.tail, r.tail+r.size, r.tailSeq, maxRecord)
 	if missing > 0 {
-		s.damage = fmt.Sprintf("the bytes of %d records are bad", missing)
+		s.damage = fmt.Sprintf("damaged: %d missing", missing)
 	}
 	return s, nil
 }

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/cmd/internal/show"
 	"github.com/firetrail/firetrail/wal"
@@ -77,12 +80,21 @@ func (p *program) printPending(c *walInspectCmd) error {
 
 func printReport(w io.Writer, r *wal.Report) error {
 	t := show.NewTable()
+	var numbers []table.ColumnConfig
+	for column := 2; column <= 6; column++ {
+		numbers = append(numbers, table.ColumnConfig{Number: column, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	t.SetColumnConfigs(numbers)
 	t.AppendHeader([]any{"FILE", "BYTES", "USED", "FIRST", "LAST", "RECORDS", "PROBLEM"})
 	for _, s := range r.Segments {
+		if s.First == 0 { // nothing of it can be read
+			t.AppendRow([]any{s.Name, s.Bytes, "", "", "", "", s.Problem})
+			continue
+		}
 		t.AppendRow([]any{s.Name, s.Bytes, s.Used, s.First, s.Last, s.Records, s.Problem})
 	}
-	if r.Ring.First != 0 {
-		t.AppendRow([]any{"ring", "", r.Ring.Bytes, r.Ring.First, r.Ring.Last, r.Ring.Last - r.Ring.First + 1, ""})
+	if r.Ring.Records > 0 || r.Ring.Problem != "" {
+		t.AppendRow([]any{"ring", r.Ring.Size, r.Ring.Bytes, r.Ring.First, r.Ring.Last, r.Ring.Records, r.Ring.Problem})
 	}
 	inUse := "nobody has it open"
 	if r.InUse {
@@ -92,15 +104,26 @@ func printReport(w io.Writer, r *wal.Report) error {
 	if r.HasMark {
 		mark = fmt.Sprintf("released up to %d, on the disk up to %d", r.Released, r.Synced)
 	}
-	text := fmt.Sprintf("%s (%s)\nmark: %s\n\n%s\nwaiting: %d records\n", show.Clean(r.Dir), inUse, mark, show.Lines(t.Render()), r.Pending)
+	report := fmt.Sprintf("%s (%s)\nmark: %s\n\n%s\nwaiting: %s\n", show.Clean(r.Dir), inUse, mark, show.Lines(t.Render()), records(r.Pending))
 	for _, m := range r.Missing {
-		text += fmt.Sprintf("missing: %d records, %d to %d: %s %s\n", m.Records(), m.From, m.To, m.Reason, filepath.Base(m.Name))
+		where := m.Reason
+		if m.Name != "" {
+			where += " in " + filepath.Base(m.Name)
+		}
+		report += fmt.Sprintf("missing: %s, %d to %d: %s\n", records(m.Records()), m.From, m.To, where)
 	}
 	for _, name := range r.Damaged {
-		text += "set aside: damaged/" + show.Clean(name) + "\n"
+		report += "set aside: damaged/" + show.Clean(name) + "\n"
 	}
-	_, err := io.WriteString(w, text)
+	_, err := io.WriteString(w, report)
 	return err
+}
+
+func records(n uint64) string {
+	if n == 1 {
+		return "1 record"
+	}
+	return fmt.Sprintf("%d records", n)
 }
 
 // reportJSON is the report as the output json has it.
@@ -121,19 +144,27 @@ func reportJSON(r *wal.Report) any {
 		File   string `json:"file,omitempty"`
 		Reason string `json:"reason"`
 	}
+	type ring struct {
+		Used    int64  `json:"used"`
+		First   string `json:"first"`
+		Last    string `json:"last"`
+		Records int    `json:"records"`
+		Problem string `json:"problem,omitempty"`
+	}
 	out := struct {
 		Dir      string    `json:"dir"`
 		InUse    bool      `json:"in_use"`
 		Released string    `json:"released"`
 		Synced   string    `json:"synced"`
 		Segments []segment `json:"segments"`
-		RingUsed int64     `json:"ring_used"`
+		Ring     ring      `json:"ring"`
 		Pending  uint64    `json:"pending"`
 		Missing  []loss    `json:"missing"`
 		Damaged  []string  `json:"damaged"`
 	}{
 		Dir: r.Dir, InUse: r.InUse, Released: seq(r.Released), Synced: seq(r.Synced), Segments: []segment{},
-		RingUsed: r.Ring.Bytes, Pending: r.Pending, Missing: []loss{}, Damaged: append([]string{}, r.Damaged...),
+		Ring:    ring{r.Ring.Bytes, seq(r.Ring.First), seq(r.Ring.Last), r.Ring.Records, r.Ring.Problem},
+		Pending: r.Pending, Missing: []loss{}, Damaged: append([]string{}, r.Damaged...),
 	}
 	for _, s := range r.Segments {
 		out.Segments = append(out.Segments, segment{s.Name, s.Bytes, s.Used, seq(s.First), seq(s.Last), s.Records, s.Holes, s.Problem})

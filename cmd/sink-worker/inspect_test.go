@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,4 +69,23 @@ func TestWALInspect(t *testing.T) {
 	_, errs, code = sinkWorker(t, nil, "wal", "inspect")
 	require.Equal(t, 2, code)
 	require.Contains(t, errs, "<dir>")
+}
+
+func TestWALInspectDamaged(t *testing.T) {
+	dir := writtenLog(t, 9)
+	name := filepath.Join(dir, "0000000000000000.seg")
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	b[len(b)/2] ^= 1
+	require.NoError(t, os.WriteFile(name, b, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "00000000000000ff.seg"), []byte("no segment"), 0o600))
+	out, errs, code := sinkWorker(t, nil, "wal", "inspect", dir)
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "waiting: 8 records")
+	require.Regexp(t, `missing: 1 record, \d to \d: damaged or missing in 0000000000000000\.seg`, out)
+	require.Regexp(t, `00000000000000ff\.seg +10 +its header is damaged`, out)
+	out, errs, code = sinkWorker(t, nil, "wal", "inspect", dir, "-o", "json")
+	require.Zero(t, code, errs)
+	require.Contains(t, out, `"problem":"its header is damaged"`)
+	require.Contains(t, out, `"missing":[{"from":"`)
 }
