@@ -8,8 +8,10 @@
 //	flow.go     what lies between fetch and commit, and how much memory it takes
 //	batch.go    rows of all partitions ─► batches, cut at size, bytes, age
 //	write.go    batch ─► Sinker, tried again; isolate.go and suspects.go find the rows at fault
+//	lanes.go    the same for a database per tenant: a lane for each; visit.go writes one
 //	letters.go  what can't be stored ─► letter topic and directory
 //	conflicts.go  rows that lost against another in the sink ─► letters
+//	ledger.go   which events are letters ─► the sink's ledger; prune.go deletes what is expired
 //	offsets.go  what is done ─► the low-water mark of its partition; commit.go commits it
 //
 // Four goroutines carry it: one polls and decodes, one writes, one sends letters, one commits. What they
@@ -24,4 +26,10 @@
 // meantime: a probe row, where the sink is a [sinkers.Prober], or else other events. Until there is proof
 // the row waits, and its partition's mark with it. A batch of which nothing can be stored is an outage:
 // the worker keeps it, pauses, and tries again; Kafka is the buffer.
+//
+// # A database for each tenant
+//
+// Where the sink is a [sinkers.PerTenant], a tenant's records go a lane of their own, many lanes at a time, each with its own tries,
+// suspects and outage. While a tenant's database is away its records wait in memory, which in the end holds up the
+// partition ([Pause]), or go to files that the directory's retry engine stores later ([Spill]).
 package consumer
