@@ -38,7 +38,7 @@ func benchmarkWrite(b *testing.B, scheme string, size int) {
 	bare := sql.OpenDB(c)
 	defer func() { _ = bare.Close() }()
 	bare.SetMaxOpenConns(1)
-	source := &benchRows{ids: firetrail.NewIDGenerator(), random: rand.New(rand.NewPCG(1, 2)), at: 1_700_000_000_000_000}
+	source := newBenchRows()
 	var sinkTimes, bareTimes []time.Duration
 	for b.Loop() {
 		rows := source.take(b, size)
@@ -70,6 +70,31 @@ func benchmarkWrite(b *testing.B, scheme string, size int) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkAgain writes a batch and writes it once more, as a replay does: reported is the rate of the second time, and
+// how it compares with the first. What the first time takes has nothing of it: it is asked what is there only where
+// fewer rows went in than were sent.
+func BenchmarkAgain(b *testing.B) {
+	const size = 1_000
+	s := openWith(b, Config{URL: testenv.StartLibSQL(b, testenv.LibSQLOptions{}).URL("http")})
+	source := newBenchRows()
+	var first, again []time.Duration
+	for b.Loop() {
+		rows := source.take(b, size)
+		t := time.Now()
+		mustWrite(b, s, rows)
+		first = append(first, time.Since(t))
+		t = time.Now()
+		res, err := s.Write(b.Context(), sinkers.Batch{Rows: rows})
+		again = append(again, time.Since(t))
+		require.NoError(b, err)
+		require.Equal(b, size, res.Duplicates)
+	}
+	rate, firstRate := size/median(again), size/median(first)
+	b.ReportMetric(rate, "rows/s")
+	b.ReportMetric(rate/firstRate, "again/first")
+	b.ReportMetric(0, "ns/op")
+}
+
 func median(times []time.Duration) (seconds float64) {
 	slices.Sort(times)
 	return times[len(times)/2].Seconds()
@@ -80,6 +105,10 @@ type benchRows struct {
 	random *rand.Rand
 	at     int64
 	taken  int
+}
+
+func newBenchRows() *benchRows {
+	return &benchRows{ids: firetrail.NewIDGenerator(), random: rand.New(rand.NewPCG(1, 2)), at: 1_700_000_000_000_000}
 }
 
 func (r *benchRows) take(b *testing.B, n int) []sinkers.Row {

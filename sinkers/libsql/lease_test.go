@@ -111,6 +111,29 @@ func writerProcess(t *testing.T, cfg Config) (p *os.Process, write func(from int
 	}
 }
 
+// TestStalledWriterAndErasure: a writer stands still with rows in hand, an erasure covers them, and the writer goes
+// on: they stay gone, those that it had stored and those that it had not.
+func TestStalledWriterAndErasure(t *testing.T) {
+	cfg := namespaceConfig(t)
+	owner, write := writerProcess(t, cfg)
+	require.Equal(t, "result 10 0 false <nil>", write(0))
+	require.NoError(t, owner.Signal(syscall.SIGSTOP))
+	beside := openWith(t, Config{URL: cfg.URL, Proxy: cfg.Proxy, Beside: true})
+	n, err := beside.Erase(t.Context(), sinkers.Erasure{Tenant: "acme"})
+	require.NoError(t, err)
+	require.EqualValues(t, 10, n)
+	require.NoError(t, owner.Signal(syscall.SIGCONT))
+	for _, from := range []int{0, 10} {
+		require.Equal(t, "result 0 0 false <nil>", write(from))
+	}
+	require.Zero(t, count(t, beside))
+	for e, err := range beside.ReadLedger(t.Context(), sinkers.Scan{Tenant: "acme"}) {
+		require.NoError(t, err)
+		require.Equal(t, sinkers.LedgerErased, e.Reason)
+		require.EqualValues(t, 20, e.Count())
+	}
+}
+
 // TestStandbyTakesOver when the writer is killed.
 func TestStandbyTakesOver(t *testing.T) {
 	cfg := namespaceConfig(t)
