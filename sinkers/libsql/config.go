@@ -40,8 +40,8 @@ type Config struct {
 	// LeaseTTL is how long a writer that stands still keeps its lease. It is renewed three times as often.
 	// Default 30 s, at least 1 s.
 	LeaseTTL time.Duration
-	// OnLeaseLost is called, once and from a goroutine, when another has taken the lease: this Sink will store
-	// nothing more. Default: none.
+	// OnLeaseLost is called, once, by whichever goroutine finds out that another has taken the lease: this Sink will
+	// store nothing more. It must not wait for the Sink. Default: none.
 	OnLeaseLost func(error)
 	// Retention says which events are too old to be stored; Prune is the caller's business. Default: none is.
 	Retention sinkers.Retention

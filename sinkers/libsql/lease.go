@@ -3,7 +3,6 @@ package libsql
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -91,11 +90,13 @@ func (s *Sink) renewLease(ctx context.Context, l *lease) {
 		case <-ctx.Done():
 			return
 		}
-		s.writing.Lock()
+		if s.takeTurn(ctx) != nil {
+			return
+		}
 		trying, cancel := context.WithTimeout(ctx, l.ttl)
 		got, err := s.tryLease(trying, l)
 		cancel()
-		s.writing.Unlock()
+		s.endTurn()
 		if err == nil && !got {
 			s.loseLease(l)
 			return
@@ -139,8 +140,5 @@ func (l *lease) end() {
 func (s *Sink) giveLease(l *lease) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	_, err := s.writer.ExecContext(ctx, sqlstore.EndLease, l.owner)
-	if err != nil && errors.Is(err, context.DeadlineExceeded) {
-		return
-	}
+	_, _ = s.writer.ExecContext(ctx, sqlstore.EndLease, l.owner)
 }

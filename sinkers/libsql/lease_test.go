@@ -219,3 +219,15 @@ func TestBeside(t *testing.T) {
 	require.Equal(t, 3_000, res.Erased)
 	require.Equal(t, 1_000, count(t, s))
 }
+
+// TestTurnsAreGivenUp: whoever waits for another write waits no longer than its context.
+func TestTurnsAreGivenUp(t *testing.T) {
+	s := openWith(t, namespaceConfig(t))
+	require.NoError(t, s.takeTurn(t.Context()))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err := s.Write(ctx, sinkers.Batch{Rows: someRows(t, 0, 1)})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	s.endTurn()
+	mustWrite(t, s, someRows(t, 0, 1))
+}

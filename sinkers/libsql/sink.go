@@ -17,8 +17,8 @@ type Sink struct {
 	cfg    Config
 	insert string // the statement
 
-	writing sync.Mutex // held by whoever writes, so that this Sink never has two statements that do
-	writer  *sql.DB    // one connection; nil when read-only
+	turn    chan struct{} // has an element while somebody writes: this Sink never has two statements that do
+	writer  *sql.DB       // one connection; nil when read-only
 	readers *sql.DB
 	lease   *lease // nil without
 
@@ -41,7 +41,7 @@ var (
 )
 
 func newSink(cfg Config) *Sink {
-	s := &Sink{cfg: cfg}
+	s := &Sink{cfg: cfg, turn: make(chan struct{}, 1)}
 	s.closing, s.shut = context.WithCancel(context.Background())
 	s.closeErr = sync.OnceValue(s.close)
 	return s
@@ -77,18 +77,26 @@ func (s *Sink) beginWrite(ctx context.Context) (context.Context, func(), error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	s.writing.Lock()
-	done := func() {
-		s.writing.Unlock()
+	if err := s.takeTurn(ctx); err != nil {
 		end()
-	}
-	if ctx.Err() != nil {
-		err := context.Cause(ctx)
-		done()
 		return nil, nil, fmt.Errorf("libsql: waiting for another write: %w", err)
 	}
-	return ctx, done, nil
+	return ctx, func() {
+		s.endTurn()
+		end()
+	}, nil
 }
+
+func (s *Sink) takeTurn(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Sink) endTurn() { <-s.turn }
 
 // beginStore is beginWrite for the one method that stores events.
 func (s *Sink) beginStore(ctx context.Context) (context.Context, func(), error) {
