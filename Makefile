@@ -27,8 +27,8 @@ integration: ## the tests against a real Apache Kafka (needs Java 17, Maven, kca
 	tools/integration
 
 .PHONY: crash
-crash: ## the long forms of the crash tests: ROUNDS (500) kills of the log, and of the producer
-	FIRETRAIL_KILL_ROUNDS=$(ROUNDS) go test -count=1 -timeout 60m -v -run 'Kill9|Hour' ./wal ./internal/crashtest
+crash: ## the long forms of the crash tests: ROUNDS (500) kills and random histories
+	FIRETRAIL_KILL_ROUNDS=$(ROUNDS) go test -count=1 -timeout 60m -v -run 'Kill9|Hour|EverythingAtOnce' ./wal ./producer ./internal/crashtest
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)

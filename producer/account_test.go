@@ -26,6 +26,8 @@ type account struct {
 	cfg   Config
 	told  dropped
 	twice bool // an event may be in two places: what failed may have arrived all the same
+	// unsure says that so may one that was dropped, and counted, because nobody knew.
+	unsure bool
 	late  bool // events were fired after Close: their drops are in Stats alone
 	// elsewhere is how many were fired by another process.
 	elsewhere uint64
@@ -141,6 +143,10 @@ func (a *account) check(addrs []string) (found places) {
 		require.True(a.t, at <= 1 || a.twice, where)
 	}
 	require.Equal(a.t, taken, fired, "Stats.Fired")
+	if a.unsure {
+		require.LessOrEqual(a.t, taken, kept+count, "%d are somewhere, and these drops were counted: %v", kept, counted)
+		return found
+	}
 	require.Equal(a.t, taken, kept+count, "%d are somewhere, and these drops were counted: %v", kept, counted)
 	return found
 }
