@@ -181,3 +181,49 @@ func TestReplayOfWhatIsDeleted(t *testing.T) {
 		require.LessOrEqual(t, report.Read, int64(30))
 	})
 }
+
+// Neither way of replaying brings back what a prune or an erasure has removed.
+func TestReplayRaisesNobody(t *testing.T) {
+	inWorld(t, 3, func(t *testing.T, w *world) {
+		w.events(10, 0)
+		w.events(10, 1)
+		w.events(5, 2)
+		pass(time.Minute)
+		cut := time.Now()
+		w.events(7, 0)
+		w.events(3, 1)
+		r := w.start(nil)
+		w.awaitStored(35)
+		w.awaitCommitted(0, 17)
+		r.stop()
+		pass(time.Minute)
+		n, err := w.sink.Erase(t.Context(), sinkers.Erasure{Tenant: "tenant-1"})
+		require.NoError(t, err)
+		require.EqualValues(t, 13, n)
+		n, err = w.sink.Prune(t.Context(), cut, false)
+		require.NoError(t, err)
+		require.EqualValues(t, 15, n)
+		left := w.sink.Rows()
+		require.Len(t, left, 7)
+
+		report := w.replay(nil)
+		require.EqualValues(t, 35, report.Read)
+		require.EqualValues(t, 7, report.Duplicates)
+		require.EqualValues(t, 28, report.Expired+report.Erased)
+		require.Positive(t, report.Erased)
+		require.Zero(t, report.Stored)
+		require.Equal(t, left, w.sink.Rows())
+
+		back := w.rewind()
+		back.ToBeginning = true
+		w.moved(back)
+		r = w.start(nil)
+		w.await("all to be read again", func() bool { s := r.Stats(); return s.Duplicates+s.Expired+s.Erased == 35 })
+		require.Equal(t, left, w.sink.Rows())
+		r.stop()
+		w.noLetters()
+		verdict, err := Verify{Sink: w.sink, Scan: sinkers.Scan{AllTenants: true}}.Run(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, verdict.Missing, verdict.Unexplained+verdict.Explained[sinkers.LedgerExpired]+verdict.Explained[sinkers.LedgerErased])
+	})
+}

@@ -105,7 +105,7 @@ func TestBadInput(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"help.txt": {"--help"}, "help-run.txt": {"run", "--help"}, "help-query.txt": {"query", "--help"},
-		"help-lag.txt": {"lag", "--help"}, "help-replay.txt": {"replay", "--help"},
+		"help-lag.txt": {"lag", "--help"}, "help-verify.txt": {"verify", "--help"}, "help-replay.txt": {"replay", "--help"},
 		"help-dlq-list.txt": {"dlq", "list", "--help"}, "help-dlq-show.txt": {"dlq", "show", "--help"},
 		"help-dlq-redrive.txt": {"dlq", "redrive", "--help"}, "help-dlq-purge.txt": {"dlq", "purge", "--help"},
 		"help-wal-inspect.txt": {"wal", "inspect", "--help"}, "help-topics-create.txt": {"topics", "create", "--help"}, "help-config-check.txt": {"config", "check", "--help"},

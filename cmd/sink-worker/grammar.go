@@ -19,6 +19,7 @@ type grammar struct {
 	Topics  topicsCmd  `cmd:"" help:"Make the topics that the trail needs."`
 	Lag     lagCmd     `cmd:"" help:"Show how far the workers are behind."`
 	Replay  replayCmd  `cmd:"" help:"Read events again from Kafka: rewind the stopped workers, or read beside them."`
+	Verify  verifyCmd  `cmd:"" help:"Look whether the trail in a database is whole; 1 is returned where it isn't."`
 	DLQ     dlqCmd     `cmd:"" name:"dlq" help:"Look at dead letters, send them back, delete them."`
 	WAL     walCmd     `cmd:"" name:"wal" help:"Look at a producer's write-ahead log."`
 	Check   configCmd  `cmd:"" name:"config" help:"Look at the configuration."`

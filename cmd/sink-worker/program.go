@@ -46,6 +46,8 @@ func (p *program) run(ctx context.Context, args []string) error {
 		return p.lag(ctx, &g.Lag)
 	case "replay":
 		return p.replay(ctx, &g.Replay)
+	case "verify":
+		return p.verify(ctx, &g.Verify)
 	case "dlq list":
 		return p.listLetters(ctx, &g.DLQ.List)
 	case "dlq show <letter>":
