@@ -2,6 +2,8 @@ package producer
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -169,6 +171,23 @@ func TestMinFree(t *testing.T) {
 	leave(t, p)
 	found := a.check(cfg.Kafka.Brokers)
 	require.EqualValues(t, p.Stats().Letters, len(found.waiting))
+}
+
+// TestLettersOpenLate: while the directory of letters can't be opened what overflows waits in memory.
+func TestLettersOpenLate(t *testing.T) {
+	cfg := small(t, cluster(t))
+	oneEvent(&cfg)
+	noLetters(&cfg)
+	a := openAccount(t, cfg)
+	p := a.start(brokersAway)
+	a.many(p, 50)
+	require.EqualValues(t, 49, p.Stats().Letters)
+	require.Zero(t, p.Stats().DroppedEvents())
+	require.NoError(t, os.Remove(filepath.Join(cfg.Dir, cfg.Namespace, "dlq")))
+	require.Eventually(t, func() bool { return p.Stats().Dir.Put == 49 }, 30*time.Second, time.Millisecond)
+	come(t, p, cfg.Kafka.Brokers)
+	require.Eventually(t, func() bool { return p.Stats().Dir.Delivered == 49 }, 30*time.Second, time.Millisecond)
+	require.Len(t, a.check(cfg.Kafka.Brokers).broker, 50)
 }
 
 // TestSharedLetters: two producers whose logs are full share a directory of letters; both try what waits there again,

@@ -50,7 +50,7 @@ func (l *letters) forgive(partition int32) { l.away.note(partition, time.Time{})
 // parked counts the letters of parked partitions that wait, among as many partitions as there are.
 func (l *letters) parked(ctx context.Context, among int) (map[int32]int, error) {
 	found := map[int32]int{}
-	for f, err := range l.dir.Files(ctx) {
+	for f, err := range l.dir().Files(ctx) {
 		if err != nil {
 			return nil, err
 		}

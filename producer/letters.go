@@ -16,8 +16,8 @@ import (
 // room for, to be sent from files. All of its methods are fine on nil and on letters without a directory.
 type letters struct {
 	p       *Producer
-	dir     *dlq.Dir
-	waiting *wal.Log // what the log had no room for, until it is in a file
+	opened  atomic.Pointer[dlq.Dir]
+	waiting *wal.Log // what the log had no room for, until it is in a file; nil without a directory
 	ctx     context.Context
 	stop    context.CancelFunc // ends moveWaiting
 	moved   chan struct{}      // closed when moveWaiting has ended
@@ -33,44 +33,62 @@ const (
 	letterBatch = 1000
 )
 
-func newLetters(p *Producer) (*letters, error) {
-	l := &letters{p: p, moved: make(chan struct{})}
+func newLetters(p *Producer) (l *letters, err error) {
+	l = &letters{p: p, moved: make(chan struct{})}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	if p.cfg.Dir == "" {
 		close(l.moved)
 		return l, nil
 	}
-	dir, err := dlq.OpenDir(dlq.DirConfig{
-		Path:         filepath.Join(p.cfg.Dir, p.cfg.Namespace, "dlq"),
-		MaxBytes:     p.cfg.LetterMaxBytes,
-		ScanInterval: p.cfg.LetterInterval,
-		Logger:       p.cfg.Logger,
-	})
-	if err != nil {
-		close(l.moved)
-		// Fire works all the same, as it does when the log can't be opened: there are no letters.
-		p.cfg.Logger.Error("producer: the directory of dead letters can't be opened; what would go there is dropped and counted", "error", err)
-		return l, nil
-	}
-	l.dir = dir
 	if l.waiting, err = wal.OpenMemory(wal.Config{MaxBytes: maxWaiting, MaxRecord: p.cfg.WAL.MaxRecord}); err != nil {
-		l.dir = nil
 		close(l.moved)
-		return l, errors.Join(err, dir.Close())
+		return l, err
+	}
+	if err := l.open(); err != nil { // Fire works all the same, as it does when the log can't be opened
+		p.cfg.Logger.Error("producer: the directory of dead letters can't be opened; what overflows waits in memory until it can, "+
+			"and what is refused is dropped and counted", "error", err)
 	}
 	p.wg.Go(l.moveWaiting)
-	p.wg.Go(func() {
-		if err := dir.Run(p.ctx, l.deliver); err != nil && p.ctx.Err() == nil {
-			p.cfg.Logger.Error("producer: letters are no longer tried again", "error", err)
-		}
-	})
+	p.wg.Go(l.retry)
 	return l, nil
+}
+
+// open opens the directory.
+func (l *letters) open() error {
+	dir, err := dlq.OpenDir(dlq.DirConfig{
+		Path:         filepath.Join(l.p.cfg.Dir, l.p.cfg.Namespace, "dlq"),
+		MaxBytes:     l.p.cfg.LetterMaxBytes,
+		ScanInterval: l.p.cfg.LetterInterval,
+		Logger:       l.p.cfg.Logger,
+	})
+	if err == nil {
+		l.opened.Store(dir)
+	}
+	return err
+}
+
+// dir returns the directory; nil while it isn't open, or where there is none.
+func (l *letters) dir() *dlq.Dir { return l.opened.Load() }
+
+// retry has waiting letters tried again until the producer ends. A directory that could not be opened is tried first.
+func (l *letters) retry() {
+	for backoff := minBackoff; l.dir() == nil; backoff = min(2*backoff, maxBackoff) {
+		if pause(l.p.ctx, backoff); l.p.ctx.Err() != nil {
+			return
+		}
+		if err := l.open(); err == nil {
+			l.p.cfg.Logger.Warn("producer: the directory of dead letters is open")
+		}
+	}
+	if err := l.dir().Run(l.p.ctx, l.deliver); err != nil && l.p.ctx.Err() == nil {
+		l.p.cfg.Logger.Error("producer: letters are no longer tried again", "error", err)
+	}
 }
 
 // overflow takes a record that the log has no room for. It reports false where it has none either. It is called
 // under the producer's lock, and never waits.
 func (l *letters) overflow(typ byte, enc []byte) bool {
-	if l.dir == nil || l.p.cfg.OnFull != FullLetters {
+	if l.waiting == nil || l.p.cfg.OnFull != FullLetters {
 		return false
 	}
 	if _, _, err := l.waiting.Append(typ, enc); err != nil {
@@ -114,6 +132,10 @@ func (l *letters) moveWaiting() {
 // save writes records to files, those that can't be sent as dead letters. After an error all of them may be
 // saved again.
 func (l *letters) save(records []wal.Record) error {
+	dir := l.dir()
+	if dir == nil {
+		return errNotOpen
+	}
 	var waiting, dead []dlq.Letter
 	for _, r := range records {
 		if letter := l.p.letter(r.Type, r.Payload, dlq.ReasonOverflow, nil); letter.Reason == dlq.ReasonOverflow {
@@ -122,21 +144,24 @@ func (l *letters) save(records []wal.Record) error {
 			dead = append(dead, letter)
 		}
 	}
-	if err := l.dir.Put(context.Background(), dlq.Waiting, waiting); err != nil {
+	if err := dir.Put(context.Background(), dlq.Waiting, waiting); err != nil {
 		return err
 	}
-	return l.dir.Put(context.Background(), dlq.Dead, dead)
+	return dir.Put(context.Background(), dlq.Dead, dead)
 }
+
+var errNotOpen = errors.New("producer: the directory of dead letters is not open")
 
 // bury keeps a letter that is not to be tried again. Without a directory it is dropped, and counted.
 func (l *letters) bury(ctx context.Context, typ byte, letter dlq.Letter) error {
-	if l.dir == nil {
+	dir := l.dir()
+	if dir == nil {
 		l.p.lost(typ, DropRefused)
 		l.p.cfg.Logger.Error("producer: an event was refused, and there is no directory for letters", "id", letter.ID, "error", letter.Error)
 		return nil
 	}
 	letter.Attempts = 1
-	if err := l.dir.Put(ctx, dlq.Dead, []dlq.Letter{letter}); err != nil {
+	if err := dir.Put(ctx, dlq.Dead, []dlq.Letter{letter}); err != nil {
 		return err
 	}
 	if typ == recordEvent {
@@ -147,20 +172,21 @@ func (l *letters) bury(ctx context.Context, typ byte, letter dlq.Letter) error {
 }
 
 func (l *letters) stats() (count uint64, dir dlq.DirStats) {
-	if l.dir == nil {
+	d := l.dir()
+	if d == nil {
 		return l.count.Load(), dir
 	}
-	return l.count.Load(), l.dir.Stats()
+	return l.count.Load(), d.Stats()
 }
 
 // close saves what waits in memory, as far as ctx allows, and counts what it couldn't as dropped.
 func (l *letters) close(ctx context.Context) error {
-	if l == nil || l.dir == nil {
+	if l == nil || l.waiting == nil {
 		return nil
 	}
 	var err error
 	l.closing.Do(func() {
-		for !l.waiting.Drained() && ctx.Err() == nil {
+		for l.dir() != nil && !l.waiting.Drained() && ctx.Err() == nil {
 			select {
 			case <-ctx.Done():
 			case <-time.After(time.Millisecond):
@@ -169,7 +195,7 @@ func (l *letters) close(ctx context.Context) error {
 		l.stop()
 		select {
 		case <-l.moved:
-		case <-ctx.Done(): // a disk hangs: what it was to take counts as lost
+		case <-time.After(l.p.saveFor / 4): // a disk hangs: what it was to take counts as lost
 		}
 		err = l.waiting.Close(ctx)
 		for r := range l.waiting.Unsaved() {
@@ -177,7 +203,9 @@ func (l *letters) close(ctx context.Context) error {
 				l.count.Add(^uint64(0)) // it is no letter after all
 			}
 		}
-		err = errors.Join(err, l.dir.Close())
+		if d := l.dir(); d != nil {
+			err = errors.Join(err, d.Close())
+		}
 	})
 	return err
 }

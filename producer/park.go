@@ -58,7 +58,7 @@ const (
 // does, it is an outage, and the log is where events wait.
 func (s *shipper) parkStuck(now time.Time) {
 	after := s.p.cfg.ParkAfter
-	if after < 0 || s.p.letters.dir == nil {
+	if after < 0 || s.p.letters.dir() == nil {
 		return
 	}
 	for _, d := range s.destinations {
@@ -127,7 +127,7 @@ func (s *shipper) tendParked(ctx context.Context, d *destination) {
 
 // findParked finds files of destinations that an earlier run parked, and parks them until those are drained.
 func (s *shipper) findParked(ctx context.Context) {
-	if s.p.cfg.ParkAfter < 0 || s.p.letters.dir == nil {
+	if s.p.cfg.ParkAfter < 0 || s.p.letters.dir() == nil {
 		return
 	}
 	found, err := s.p.letters.parked(ctx, len(s.destinations))
@@ -225,9 +225,9 @@ func (k *parking) put(reader *wal.Reader, during time.Duration) error {
 		}
 	}
 	l := k.s.p.letters
-	err := l.dir.Put(k.ctx, dlq.Waiting, waiting)
+	err := l.dir().Put(k.ctx, dlq.Waiting, waiting)
 	if err == nil {
-		err = l.dir.Put(k.ctx, dlq.Dead, dead)
+		err = l.dir().Put(k.ctx, dlq.Dead, dead)
 	}
 	if err != nil { // those that are in files may be put into others again: the sink knows them by their ids
 		reader.Seek(k.next)
@@ -272,7 +272,7 @@ func (k *parking) drained() bool {
 		}
 		left = n
 		l.forgive(k.partition)
-		if _, err := l.dir.Retry(k.ctx, l.deliver); err != nil && k.ctx.Err() == nil {
+		if _, err := l.dir().Retry(k.ctx, l.deliver); err != nil && k.ctx.Err() == nil {
 			k.s.p.cfg.Logger.Warn("producer: sending letters of a parked partition", "partition", k.partition, "error", err)
 		}
 	}
