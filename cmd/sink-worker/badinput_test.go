@@ -83,11 +83,18 @@ func TestBadInput(t *testing.T) {
 			"5 problems:", "libsql-lease-ttl: 1ms is less than 1s", "libsql-proxy: want the server's address", "libsql-token: given in FIRETRAIL_LIBSQL_TOKEN beside libsql-token-file",
 			"libsql-token-file: open /nowhere", "libsql-url: has a user, a query or a fragment",
 		}},
-		"libsql: no url":           {append(settings, "--libsql-lease-ttl=1m"), nil, cli.Usage, []string{"libsql-lease-ttl: set, but libsql-url is missing"}},
-		"libsql: beside another":   {[]string{"query", "--clickhouse-addrs=a:1", "--libsql-url=http://h"}, nil, cli.Usage, []string{"libsql-url: set beside clickhouse-addrs; choose one database"}},
-		"libsql: secret in a file": {[]string{"query", "--config=" + file("lq.yaml", "libsql:\n  url: http://h\n  token: hush\n")}, nil, cli.Usage, []string{"libsql-token: a secret is not taken from here; use libsql-token-file or FIRETRAIL_LIBSQL_TOKEN"}},
-		"libsql: unreachable":      {[]string{"query", "--libsql-url=http://127.0.0.1:1"}, []string{"FIRETRAIL_LIBSQL_TOKEN=hush"}, cli.Failed, []string{"libsql: http://127.0.0.1:1: ", "refused"}},
-		"query: span":              {[]string{"query", "--sqlite=" + db, "--from=2023-02-01", "--to=2023-01-01"}, nil, cli.Usage, []string{"from: 2023-02-01T00:00:00Z is not before to"}},
+		"libsql: tenants": {[]string{"query", "--libsql-url=http://h/{tenant}/{tenant}", "--libsql-tenants-file=/nowhere"}, []string{"FIRETRAIL_LIBSQL_TOKEN=hu sh"}, cli.Usage, []string{
+			"3 problems:", "libsql-tenants-file: open /nowhere", "libsql-token: has a space", "libsql-url: has {tenant} 2 times",
+		}},
+		"libsql: one tenant's name": {[]string{"query", "--libsql-url=http://{tenant}.h", "--libsql-tenants-file=" + file("tenants-bad", "acme\na\tb\n")}, nil, cli.Usage, []string{"libsql-tenants-file: line 2: tenant: "}},
+		"libsql: tenants of one":    {[]string{"query", "--libsql-url=http://h", "--libsql-tenants-file=" + file("tenants", "acme\n")}, nil, cli.Usage, []string{"libsql-tenants-file: set, but libsql-url has no {tenant} in it"}},
+		"libsql: which tenant":      {[]string{"query", "--libsql-url=http://{tenant}.h"}, nil, cli.Usage, []string{"tenant: missing"}},
+		"libsql: tenants, which":    {[]string{"query", "--libsql-url=http://{tenant}.h", "--all-tenants"}, nil, cli.Failed, []string{"libsql-tenants-file: missing; libSQL doesn't tell"}},
+		"libsql: no url":            {append(settings, "--libsql-lease-ttl=1m"), nil, cli.Usage, []string{"libsql-lease-ttl: set, but libsql-url is missing"}},
+		"libsql: beside another":    {[]string{"query", "--clickhouse-addrs=a:1", "--libsql-url=http://h"}, nil, cli.Usage, []string{"libsql-url: set beside clickhouse-addrs; choose one database"}},
+		"libsql: secret in a file":  {[]string{"query", "--config=" + file("lq.yaml", "libsql:\n  url: http://h\n  token: hush\n")}, nil, cli.Usage, []string{"libsql-token: a secret is not taken from here; use libsql-token-file or FIRETRAIL_LIBSQL_TOKEN"}},
+		"libsql: unreachable":       {[]string{"query", "--libsql-url=http://127.0.0.1:1"}, []string{"FIRETRAIL_LIBSQL_TOKEN=hush"}, cli.Failed, []string{"libsql: http://127.0.0.1:1: ", "refused"}},
+		"query: span":               {[]string{"query", "--sqlite=" + db, "--from=2023-02-01", "--to=2023-01-01"}, nil, cli.Usage, []string{"from: 2023-02-01T00:00:00Z is not before to"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, stderr, code := sinkWorker(t, environment(c.env...), c.args...)

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/firetrail/firetrail/cmd/internal/cli"
 	"github.com/firetrail/firetrail/internal/testenv"
+	"github.com/firetrail/firetrail/sinkers/libsql"
 )
 
 // libSQLWorker is what the tests here have in common: a server that asks for a token, topics with forty events, a
@@ -92,6 +94,12 @@ func TestLibSQLEndToEnd(t *testing.T) {
 			require.Equal(t, cli.Done, code, stderr)
 			require.NotContains(t, out, "mallory")
 			require.Contains(t, stderr, "no events match")
+			out, stderr, code = sinkWorker(t, env, "erase", "--tenant=acme", "--actor-id=u-a")
+			require.Equal(t, cli.Done, code, stderr)
+			require.Contains(t, out, " events from before ")
+			out, stderr, code = sinkWorker(t, env, "prune", "--retention-days=1")
+			require.Equal(t, cli.Done, code, stderr)
+			require.Contains(t, out, " deleted\n")
 			_, stderr, code = sinkWorker(t, env, "config", "check", "--connect")
 			require.Equal(t, cli.Done, code, stderr)
 			require.Contains(t, stderr, "libsql: can be read")
@@ -117,4 +125,42 @@ func TestLibSQLStandby(t *testing.T) {
 	require.Contains(t, first.logs.String(), "another process has taken over writing to it")
 	second.stop()
 	require.Equal(t, cli.Done, <-second.ended, "%s", &second.logs)
+}
+
+// A database for each tenant: one whose database isn't there yet waits for it, and the other goes on.
+func TestLibSQLPerTenant(t *testing.T) {
+	env, _, topic := libSQLWorker(t, "http")
+	server := testenv.StartLibSQL(t, testenv.LibSQLOptions{Namespaces: true})
+	require.NoError(t, server.MakeNamespace(libsql.TenantLabel("acme")))
+	names := filepath.Join(t.TempDir(), "tenants")
+	require.NoError(t, os.WriteFile(names, []byte("acme\nglobex\n"), 0o600))
+	env = append(slices.DeleteFunc(env, func(s string) bool { return strings.HasPrefix(s, "FIRETRAIL_LIBSQL") }),
+		"FIRETRAIL_LIBSQL_URL=http://{tenant}.libsql.example", "FIRETRAIL_LIBSQL_PROXY="+server.URL("http"),
+		"FIRETRAIL_LIBSQL_TENANTS_FILE="+names, "FIRETRAIL_DLQ_DIR_IS_DURABLE=true")
+	ids := func(tenant string) int {
+		out, _, code := sinkWorker(t, env, "query", "--tenant="+tenant, "--all", "-o=json")
+		if code != cli.Done {
+			return 0
+		}
+		return strings.Count(out, "\n")
+	}
+	w := startWorker(t, env, topic)
+	require.Eventually(t, func() bool { return ids("acme") == 20 }, time.Minute, 50*time.Millisecond, "%s", &w.logs)
+	require.Zero(t, ids("globex"))
+	require.NoError(t, server.MakeNamespace(libsql.TenantLabel("globex")))
+	require.Eventually(t, func() bool { return ids("globex") == 20 }, 2*time.Minute, 50*time.Millisecond, "%s", &w.logs)
+
+	out, stderr, code := sinkWorker(t, env, "query", "--all-tenants", "--all", "-o=json", "--limit=7")
+	require.Equal(t, cli.Done, code, stderr)
+	require.Equal(t, 40, strings.Count(out, "\n"))
+	out, stderr, code = sinkWorker(t, env, "erase", "--tenant=acme", "--actor-id=u-a")
+	require.Equal(t, cli.Done, code, stderr)
+	require.Contains(t, out, " events from before ")
+	require.Less(t, ids("acme"), 20)
+	out, stderr, code = sinkWorker(t, env, "prune", "--retention-days=1")
+	require.Equal(t, cli.Done, code, stderr)
+	require.Contains(t, out, " deleted\n")
+	require.Zero(t, ids("acme")+ids("globex"))
+	w.stop()
+	require.Equal(t, cli.Done, <-w.ended, "%s", &w.logs)
 }

@@ -66,7 +66,7 @@ type pager interface {
 func (p *program) query(ctx context.Context, c *queryCmd) error {
 	q := c.selection(&p.command.Problems)
 	open := c.sinkSettings.check(p)
-	if c.SQLiteDir != "" && c.Tenant == nil && !c.AllTenants.On {
+	if (c.SQLiteDir != "" || c.isLibSQLPerTenant()) && c.Tenant == nil && !c.AllTenants.On {
 		p.command.Problems.Add("tenant", "missing; each has a database of its own: name one, or give --all-tenants to ask them all")
 	}
 	if err := p.command.Problems.Err(); err != nil {

@@ -25,8 +25,8 @@ func (c *runCmd) check(p *program) (kafkaclient.Config, opener, error) {
 	c.retentionSettings.check(problems)
 	if c.OnOutage == string(consumer.Spill) && !problems.Has("on-outage") {
 		switch {
-		case c.SQLiteDir == "":
-			problems.Add("on-outage", "spill is for a database per tenant (sqlite-dir); with one database use pause")
+		case c.SQLiteDir == "" && !c.isLibSQLPerTenant():
+			problems.Add("on-outage", "spill is for a database per tenant (sqlite-dir, or libsql-url with {tenant}); with one database use pause")
 		case !c.DLQDirIsDurable.On:
 			problems.Add("on-outage", "spill keeps records in files alone; set dlq-dir-is-durable if dlq-dir outlives this host")
 		}
