@@ -84,7 +84,7 @@ func TestBadInput(t *testing.T) {
 			"libsql-token-file: open /nowhere", "libsql-url: has a user, a query or a fragment",
 		}},
 		"libsql: tenants": {[]string{"query", "--libsql-url=http://h/{tenant}/{tenant}", "--libsql-tenants-file=/nowhere"}, []string{"FIRETRAIL_LIBSQL_TOKEN=hu sh"}, cli.Usage, []string{
-			"3 problems:", "libsql-tenants-file: open /nowhere", "libsql-token: has a space", "libsql-url: has {tenant} 2 times",
+			"4 problems:", "libsql-tenants-file: open /nowhere", "libsql-token: has a space", "libsql-url: has {tenant} 2 times",
 		}},
 		"libsql: one tenant's name": {[]string{"query", "--libsql-url=http://{tenant}.h", "--libsql-tenants-file=" + file("tenants-bad", "acme\na\tb\n")}, nil, cli.Usage, []string{"libsql-tenants-file: line 2: tenant: "}},
 		"libsql: tenants of one":    {[]string{"query", "--libsql-url=http://h", "--libsql-tenants-file=" + file("tenants", "acme\n")}, nil, cli.Usage, []string{"libsql-tenants-file: set, but libsql-url has no {tenant} in it"}},
