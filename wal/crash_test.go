@@ -105,6 +105,7 @@ func checkCrashed(t *testing.T, cfg Config, fsys *memFS, released, want uint64, 
 	defer func() { require.NoError(t, closeLog(l), what) }()
 	require.Greater(t, l.Stats().Next, want, what)
 	last := appendN(t, l, 1)
+	require.NoError(t, l.Sync(timeout(t)), what) // it wakes the drain
 	got := readAll(t, l, last)
 	has := map[uint64]bool{}
 	for i, seq := range got {
@@ -176,6 +177,7 @@ func checkAccounts(t *testing.T, cfg Config, fsys *memFS, last, unsaved uint64, 
 	defer func() { require.NoError(t, closeLog(l), what) }()
 	released := l.Stats().Released
 	end := appendN(t, l, 1)
+	require.NoError(t, l.Sync(timeout(t)), what)
 	got := readAll(t, l, end)
 	require.Equal(t, last-unsaved+1, end, "%s: %d were appended, %d said to be gone", what, last, unsaved)
 	require.Equal(t, ranges(sequence(released+1, end)), ranges(got), "%s: losses %v", what, losses)

@@ -53,6 +53,7 @@ func checkDamaged(t *testing.T, cfg Config, n int, how, name string, at int) {
 		require.NoError(t, err, "%s %s at %d", how, name, at)
 		last := appendN(t, l, 1)
 		require.EqualValues(t, n+int(round), last, "%s %s at %d", how, name, at)
+		require.NoError(t, l.Sync(timeout(t))) // it wakes the drain
 		got := readAll(t, l, last)
 		require.True(t, slices.IsSorted(got))
 		require.EqualValues(t, last, len(got)+int(l.Stats().Lost), "%s %s at %d, round %d: read %v", how, name, at, round, got)

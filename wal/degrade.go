@@ -122,7 +122,7 @@ func (d *disk) trimSome() (more bool) {
 				if more = n == trimFrames; more {
 					break
 				}
-				_, after, ok := r.next(off, r.head, l.cfg.MaxRecord)
+				_, after, ok := r.next(off, r.head)
 				if !ok {
 					return &ringError{fmt.Sprintf("its bytes are not what was put there, at %d", off)}
 				}

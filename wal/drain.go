@@ -183,7 +183,7 @@ func (d *disk) drainRing() error {
 	}
 	err := guarded(func() error {
 		for off < to {
-			f, after, ok := r.next(off, to, l.cfg.MaxRecord)
+			f, after, ok := r.next(off, to)
 			if !ok {
 				return &ringError{fmt.Sprintf("its bytes are not what was put there, at %d", off)}
 			}

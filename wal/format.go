@@ -24,6 +24,9 @@ import (
 const (
 	frameHeader = 25
 	frameFixed  = 17 // the part of the header that length counts
+	// largest bounds a record that is read: a quarter of the largest ring. The log's own MaxRecord may have been
+	// larger when it was written.
+	largest = 1 << 28
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

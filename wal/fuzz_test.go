@@ -44,7 +44,7 @@ func FuzzScanRing(f *testing.F) {
 	f.Add(wrapped)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := scanRing(b, logID{1}, 1<<20)
+		s, err := scanRing(b, logID{1})
 		if errors.Is(err, ErrVersion) || errors.Is(err, errForeignRing) {
 			return
 		}

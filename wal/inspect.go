@@ -45,7 +45,7 @@ type RingReport struct {
 }
 
 // Inspect looks at the log in cfg.Dir without changing anything, and without its lock: for people, whether a
-// process has it open or not. Of cfg only Dir, MaxRecord and FS matter. Each record above the mark is given to
+// process has it open or not. Of cfg only Dir and FS matter. Each record above the mark is given to
 // visit, if that isn't nil, once and in order; its payload is valid until visit returns. It holds the ring and two
 // segments in memory.
 func Inspect(cfg Config, visit func(Record)) (r Report, err error) {
@@ -67,7 +67,7 @@ func Inspect(cfg Config, visit func(Record)) (r Report, err error) {
 		return r, err
 	}
 	// The ring first: what it passes on meanwhile is in the segments when they are read.
-	ring, err := loadRing(cfg.FS, cfg.Dir, m.id, cfg.MaxRecord)
+	ring, err := loadRing(cfg.FS, cfg.Dir, m.id)
 	switch {
 	case errors.Is(err, ErrVersion) || errors.Is(err, errForeignRing):
 		r.Ring.Problem = err.Error()
@@ -79,7 +79,7 @@ func Inspect(cfg Config, visit func(Record)) (r Report, err error) {
 	r.Ring.Size = ring.size
 	released := max(m.released, ring.released)
 	r.HasMark, r.Released, r.Synced = found, released, m.synced
-	v := &inspection{report: &r, visit: visit, next: released + 1, id: m.id, maxRecord: cfg.MaxRecord}
+	v := &inspection{report: &r, visit: visit, next: released + 1, id: m.id}
 	if !found {
 		v.id = ring.id
 	}
@@ -129,11 +129,10 @@ func inUse(cfg Config) bool {
 
 // inspection goes through a log's records in order.
 type inspection struct {
-	report    *Report
-	visit     func(Record)
-	next      uint64 // the sequence that should come next
-	id        logID
-	maxRecord int
+	report *Report
+	visit  func(Record)
+	next   uint64 // the sequence that should come next
+	id     logID
 }
 
 func (v *inspection) segments(cfg Config) error {
@@ -214,7 +213,7 @@ func (v *inspection) segment(f *segmentFile, following *segment) {
 	}
 	r.First = f.seg.first
 	var t tail
-	t, r.Used = scanFrames(f.b[min(dataStart, len(f.b)):], f.seg, v.maxRecord, func(fr frame) {
+	t, r.Used = scanFrames(f.b[min(dataStart, len(f.b)):], f.seg, func(fr frame) {
 		r.Records++
 		if following != nil && following.first <= v.next && fr.seq >= following.first {
 			return // written anew in the next segment

@@ -168,7 +168,7 @@ func (l *Log) append(typ byte, payload []byte) (seq uint64, safe bool, err error
 	}
 	if l.disk != nil {
 		if l.queue.bytes+int64(queueHeader+len(payload)) > l.cfg.MaxOverflow {
-			l.queued = !l.queue.empty()
+			l.queued = !l.queue.empty() || l.disk.ringFailed != nil
 			return 0, false, ErrFull
 		}
 		l.stats.Unprotected++

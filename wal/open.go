@@ -175,16 +175,7 @@ func (l *Log) findSegments() (segs []*segment, ids []logID, err error) {
 
 func (l *Log) openSegment(number uint64) (s *segment, id logID, err error) {
 	name := segmentName(l.cfg.Dir, number)
-	f, err := l.cfg.FS.Open(name)
-	if err != nil {
-		return nil, id, fmt.Errorf("wal: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	size, err := f.Size()
-	if err != nil {
-		return nil, id, fmt.Errorf("wal: %w", err)
-	}
-	h, err := readSegmentHeader(f)
+	h, size, err := readHeader(l.cfg.FS, name)
 	switch {
 	case errors.Is(err, errHeader):
 		return nil, id, l.badSegment(name)
@@ -194,6 +185,19 @@ func (l *Log) openSegment(number uint64) (s *segment, id logID, err error) {
 		return nil, id, fmt.Errorf("wal: %s says it is segment %d; give it back its name, %s", name, h.a, filepath.Base(segmentName("", h.a)))
 	}
 	return &segment{number: number, first: h.b, name: name, end: size, salt: salt(h.id, kindSegment, number, h.c)}, h.id, nil
+}
+
+func readHeader(fsys FS, name string) (h header, size int64, err error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return h, 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if size, err = f.Size(); err != nil {
+		return h, 0, err
+	}
+	h, err = readSegmentHeader(f)
+	return h, size, err
 }
 
 // badSegment deals with a segment whose header can't be read, and without which nothing in it can.

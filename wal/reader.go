@@ -147,11 +147,11 @@ func (r *Reader) readSegments(dst []Record, most int) ([]Record, error) {
 			if len(dst) > n {
 				return dst, nil // the payloads that were returned lie in the buffer
 			}
-			if err := r.fill(end); err != nil {
+			if err := r.fill(end, frameLength(r.window())+8); err != nil {
 				return dst, err
 			}
 		}
-		f, ok := readFrame(r.window(), r.seg.salt, r.l.cfg.MaxRecord)
+		f, ok := readFrame(r.window(), r.seg.salt, largest)
 		switch {
 		case ok && f.seq < r.next: // it was read already, or released
 		case ok && (f.seq == r.next || !r.skipTo(following)):
@@ -240,9 +240,9 @@ func (r *Reader) window() []byte {
 
 func (r *Reader) buffered(n int) bool { return len(r.window()) >= n }
 
-// fill reads a window that begins at off and holds at least the frame there, as far as end allows.
-func (r *Reader) fill(end int64) error {
-	n := min(end-r.off, int64(max(readSize, frameHeader+r.l.cfg.MaxRecord)))
+// fill reads a window that begins at off and holds at least size bytes, as far as end allows.
+func (r *Reader) fill(end int64, size int) error {
+	n := min(end-r.off, int64(max(readSize, size)))
 	if int64(cap(r.buf)) < n {
 		r.buf = make([]byte, 0, n)
 	}
@@ -266,13 +266,13 @@ func (r *Reader) passDamage(end int64, wentOn bool) error {
 		return fmt.Errorf("wal: reading %s: %w", r.seg.name, err)
 	}
 	plausible := r.seg.plausible(r.off - dataStart)
-	at, found := resync(b[:n], 0, r.seg.salt, r.l.cfg.MaxRecord, plausible)
+	at, found := resync(b[:n], 0, r.seg.salt, largest, plausible)
 	bad := r.off
 	r.off += int64(at)
 	if !found {
 		r.off = end
 	}
-	if !wentOn && !syncedBeyond(b[:n], at, bad, r.seg.salt, r.l.cfg.MaxRecord, plausible) {
+	if !wentOn && !syncedBeyond(b[:n], at, bad, r.seg.salt, plausible) {
 		return nil
 	}
 	r.l.mu.Lock()
@@ -285,11 +285,11 @@ func (r *Reader) passDamage(end int64, wentOn bool) error {
 }
 
 // syncedBeyond reports whether a frame of b, at or after at, knew the file to be on the disk beyond off.
-func syncedBeyond(b []byte, at int, off int64, salt uint32, maxRecord int, plausible func(int, uint64, uint64) bool) bool {
+func syncedBeyond(b []byte, at int, off int64, salt uint32, plausible func(int, uint64, uint64) bool) bool {
 	for {
-		f, ok := readFrame(b[at:], salt, maxRecord)
+		f, ok := readFrame(b[at:], salt, largest)
 		if !ok {
-			if at, ok = resync(b, at, salt, maxRecord, plausible); !ok {
+			if at, ok = resync(b, at, salt, largest, plausible); !ok {
 				return false
 			}
 			continue

@@ -35,7 +35,7 @@ func (r *Reader) readRing(dst []Record, most int) []Record {
 	}
 	_ = guarded(func() error { // a ring that fails is the drain's to deal with
 		for len(dst)-n < most && len(r.mem) < memBatch && r.ringSeq < ring.headSeq {
-			f, after, ok := ring.next(r.ringOff, ring.head, r.l.cfg.MaxRecord)
+			f, after, ok := ring.next(r.ringOff, ring.head)
 			if !ok {
 				return nil
 			}

@@ -24,7 +24,7 @@ func (l *Log) recoverTail() ([]Loss, error) {
 			return nil, fmt.Errorf("wal: %s is damaged", last.name)
 		}
 	}
-	ring, err := loadRing(l.cfg.FS, l.cfg.Dir, m.id, l.cfg.MaxRecord)
+	ring, err := loadRing(l.cfg.FS, l.cfg.Dir, m.id)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (l *Log) onlyInRing(frames []frame, last *segment, t tail) ([]frame, error)
 		return nil, err
 	}
 	first := frames[0].seq
-	scanFrames(b[min(dataStart, len(b)):], last, l.cfg.MaxRecord, func(f frame) {
+	scanFrames(b[min(dataStart, len(b)):], last, func(f frame) {
 		if f.seq > first {
 			frames = append(frames, f)
 		}
@@ -160,7 +160,7 @@ func (l *Log) scanTail(s *segment) (tail, error) {
 	if err := syncFile(l.cfg.FS, s.name); err != nil { // it may have been written to without a sync
 		return tail{}, err
 	}
-	t, end := scanFrames(b[min(dataStart, len(b)):], s, l.cfg.MaxRecord, nil)
+	t, end := scanFrames(b[min(dataStart, len(b)):], s, nil)
 	l.bytes += end - s.end
 	s.end = end
 	return t, nil
@@ -168,17 +168,17 @@ func (l *Log) scanTail(s *segment) (tail, error) {
 
 // scanFrames goes through the frames of a segment, whose bytes behind the header are b, around bad places,
 // gives each to visit, and returns where the last of them ends in the file.
-func scanFrames(b []byte, s *segment, maxRecord int, visit func(frame)) (t tail, end int64) {
+func scanFrames(b []byte, s *segment, visit func(frame)) (t tail, end int64) {
 	t.last = s.first - 1
 	broken, bad := false, 0
 	end = dataStart
 	for at := 0; ; {
-		f, ok := readFrame(b[at:], s.salt, maxRecord)
+		f, ok := readFrame(b[at:], s.salt, largest)
 		if !ok {
 			if !broken {
 				broken, bad = true, at
 			}
-			if at, ok = resync(b, at, s.salt, maxRecord, s.plausible(0)); !ok {
+			if at, ok = resync(b, at, s.salt, largest, s.plausible(0)); !ok {
 				return t, end
 			}
 			t.holes++

@@ -173,6 +173,7 @@ func TestHalfWrittenSegment(t *testing.T) {
 				}
 			}
 			fsys.put(segmentName(cfg.Dir, 99), b)
+			fsys.windows = true
 			cfg.FS = fsys
 			l := open(t, cfg)
 			last := appendN(t, l, 1)
@@ -207,4 +208,76 @@ func TestReleasedWithoutASegment(t *testing.T) {
 	require.Zero(t, n.Stats().Lost)
 	require.Equal(t, last+1, n.Stats().Next)
 	require.True(t, n.Drained())
+}
+
+// TestOtherSizes: a log is read whatever the sizes in the config were when it was written.
+func TestOtherSizes(t *testing.T) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	cfg.MaxBytes = -1
+	last := uint64(0)
+	for round, c := range []struct{ ring, record, segment int }{
+		{64 << 10, 16 << 10, 64 << 10},
+		{256 << 10, 512, 4 << 10},
+		{64 << 10, 16 << 10, 128 << 10},
+		{128 << 10, 1 << 10, 4 << 10},
+		{64 << 10, 300, 2 << 10},
+	} {
+		cfg.RingSize, cfg.MaxRecord, cfg.SegmentSize = c.ring, c.record, int64(c.segment)
+		cfg.FS = fsys
+		l := open(t, cfg)
+		require.Zero(t, l.Stats().Lost, "round %d", round)
+		free := fsys.hang([]string{"sync", "write"}[round%2]) // in a segment too, or in the ring alone
+		for range 3 {
+			last++
+			seq, _, err := l.Append(1, make([]byte, c.record))
+			require.NoError(t, err)
+			require.Equal(t, last, seq)
+		}
+		k := fsys.kill()
+		free()
+		require.NoError(t, closeLog(l))
+		fsys = k
+	}
+	cfg.FS = fsys
+	l := open(t, cfg)
+	r := l.NewReader()
+	defer func() { require.NoError(t, r.Close()) }()
+	for next := uint64(1); next <= last; {
+		records, err := r.Read(timeout(t), nil, 10)
+		require.NoError(t, err)
+		for _, rec := range records {
+			require.Equal(t, next, rec.Seq)
+			next++
+		}
+	}
+	require.Zero(t, l.Stats().Lost)
+	require.Zero(t, l.Stats().Damaged)
+}
+
+// TestFailedRingIsNotTouched: while a failed ring can't be replaced its mapping is closed, and nobody may look at it; with no room
+// for an overflow, too.
+func TestFailedRingIsNotTouched(t *testing.T) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	cfg.MaxOverflow = -1
+	l := open(t, cfg)
+	appendN(t, l, 10)
+	require.NoError(t, l.Sync(timeout(t)))
+	fsys.setFault(func(op, _ string) error { return onlyOf(errShort, op, "map") })
+	l.mu.Lock()
+	_ = l.disk.ringFails(&ringError{"a test"})
+	l.mu.Unlock()
+	state(t, l, Degraded)
+	for range 100 {
+		_, _, err := l.Append(0, nil)
+		require.ErrorIs(t, err, ErrFull)
+		l.mu.Lock()
+		require.True(t, l.queued)
+		l.mu.Unlock()
+	}
+	fsys.setFault(nil)
+	state(t, l, Healthy)
+	require.Eventually(t, func() bool { _, safe, err := l.Append(11, payload(11)); return err == nil && safe }, 30*time.Second, time.Millisecond)
+	require.Equal(t, sequence(1, 11), readAll(t, l, 11))
 }

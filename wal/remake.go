@@ -59,7 +59,7 @@ func (d *disk) saveRing(r *ring) error {
 	off, seq, head, end := r.tail, r.tailSeq, r.head, r.headSeq
 	l.mu.Unlock()
 	c, faults := r.clone()
-	frames, missing := c.scan(off, head, seq, l.cfg.MaxRecord)
+	frames, missing := c.scan(off, head, seq)
 	name := filepath.Join(l.cfg.Dir, ringName)
 	if missing > 0 && !faults {
 		aside, err := setAside(d.fs, l.cfg.Dir, name, asideName(r.gen))

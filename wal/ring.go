@@ -134,7 +134,7 @@ func faultError(p any) error {
 
 // next returns the frame at off and the offset behind it; false at to, or where the bytes are bad. It may
 // fault: see guarded.
-func (r *ring) next(off, to uint64, maxRecord int) (f frame, after uint64, ok bool) {
+func (r *ring) next(off, to uint64) (f frame, after uint64, ok bool) {
 	for off < to {
 		o := off & (r.size - 1)
 		rest := r.b[o:]
@@ -142,7 +142,7 @@ func (r *ring) next(off, to uint64, maxRecord int) (f frame, after uint64, ok bo
 			off += r.size - o
 			continue
 		}
-		f, ok = readFrame(rest, r.salt(off), maxRecord)
+		f, ok = readFrame(rest, r.salt(off), largest)
 		return f, off + uint64(f.size()), ok
 	}
 	return frame{}, off, false

@@ -56,7 +56,7 @@ func seqsOf(frames []frame) (s []uint64) {
 // many there were, but for the last, which might be a torn one.
 func TestRingEveryBit(t *testing.T) {
 	good, first, last, at := lapped(t, payload)
-	s, err := scanRing(good, logID{1}, 1<<10)
+	s, err := scanRing(good, logID{1})
 	require.NoError(t, err)
 	require.Equal(t, sequence(first, last), seqsOf(s.frames))
 	require.Empty(t, s.damage)
@@ -69,7 +69,7 @@ func TestRingEveryBit(t *testing.T) {
 	for bit := range len(good) * 8 {
 		pos := bit / 8
 		b[pos] ^= 1 << (bit % 8)
-		s, err := scanRing(b, logID{1}, 1<<10)
+		s, err := scanRing(b, logID{1})
 		b[pos] = good[pos]
 		require.NoError(t, err, "byte %d", pos)
 		var hit uint64 // the record whose frame has the bit
@@ -98,7 +98,7 @@ func TestRingEveryBit(t *testing.T) {
 func TestRingCut(t *testing.T) {
 	good, first, last, _ := lapped(t, payload)
 	for n := range len(good) {
-		s, err := scanRing(good[:n:n], logID{1}, 1<<10)
+		s, err := scanRing(good[:n:n], logID{1})
 		require.NoError(t, err)
 		for i, f := range s.frames {
 			require.True(t, f.seq >= first && f.seq <= last && (i == 0 || f.seq > s.frames[i-1].seq))
@@ -117,7 +117,7 @@ func TestRingWideDamage(t *testing.T) {
 				for i := from; i < from+n; i++ {
 					b[i] = fill
 				}
-				s, err := scanRing(b, logID{1}, 1<<10)
+				s, err := scanRing(b, logID{1})
 				require.NoError(t, err)
 				want := slices.DeleteFunc(sequence(first, last), func(seq uint64) bool {
 					end := at[seq] + frameHeader + len(payload(seq))
@@ -136,18 +136,18 @@ func TestRingStale(t *testing.T) {
 	again := slices.Clone(b)
 	r, err := newRing(heapMapping(again), logID{1}, 3, last+1, 0)
 	require.NoError(t, err)
-	s, err := scanRing(again, logID{1}, 1<<10)
+	s, err := scanRing(again, logID{1})
 	require.NoError(t, err)
 	require.Empty(t, s.frames, "an earlier open")
 	ok, err := r.put(last+1, 0, full(0)) // over the first old frame: the others follow it seamlessly
 	require.NoError(t, err)
 	require.True(t, ok)
-	s, err = scanRing(again, logID{1}, 1<<10)
+	s, err = scanRing(again, logID{1})
 	require.NoError(t, err)
 	require.Equal(t, sequence(last+1, last+1), seqsOf(s.frames))
 	require.Empty(t, s.damage)
 
-	s, err = scanRing(b, logID{1}, 1<<10)
+	s, err = scanRing(b, logID{1})
 	require.NoError(t, err)
 	require.Equal(t, sequence(first, last), seqsOf(s.frames), "an earlier lap")
 }
@@ -300,7 +300,7 @@ func TestRingCost(t *testing.T) {
 	require.False(t, ok)
 	require.LessOrEqual(t, checked, len(hostile))
 	r := &ring{size: 64 << 10, b: hostile}
-	frames, missing := r.scan(0, r.size, 5, 1<<20)
+	frames, missing := r.scan(0, r.size, 5)
 	require.Empty(t, frames)
 	require.Zero(t, missing, fmt.Sprint(missing))
 }

@@ -22,7 +22,7 @@ type ringScan struct {
 
 // loadRing reads the ring's file in dir; the zero id is any log's. The errors are those of the file system, ErrVersion, and that
 // the ring is another log's than id.
-func loadRing(fsys FS, dir string, id logID, maxRecord int) (ringScan, error) {
+func loadRing(fsys FS, dir string, id logID) (ringScan, error) {
 	name := filepath.Join(dir, ringName)
 	b, err := readFile(fsys, name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -31,7 +31,7 @@ func loadRing(fsys FS, dir string, id logID, maxRecord int) (ringScan, error) {
 	if err != nil {
 		return ringScan{}, err
 	}
-	s, err := scanRing(b, id, maxRecord)
+	s, err := scanRing(b, id)
 	if err != nil {
 		return ringScan{}, fmt.Errorf("wal: %s: %w", name, err)
 	}
@@ -42,7 +42,7 @@ func loadRing(fsys FS, dir string, id logID, maxRecord int) (ringScan, error) {
 var errForeignRing = errors.New("it belongs to another log; move it to a directory of its own")
 
 // scanRing returns what a ring's file holds, from its tail on, around bytes that are bad.
-func scanRing(b []byte, id logID, maxRecord int) (ringScan, error) {
+func scanRing(b []byte, id logID) (ringScan, error) {
 	page := make([]byte, ringPage)
 	copy(page, b)
 	if allZero(page) {
@@ -64,7 +64,7 @@ func scanRing(b []byte, id logID, maxRecord int) (ringScan, error) {
 	}
 	r.b = r.b[:r.size]
 	var missing uint64
-	s.frames, missing = r.scan(r.tail, r.tail+r.size, r.tailSeq, maxRecord)
+	s.frames, missing = r.scan(r.tail, r.tail+r.size, r.tailSeq)
 	if missing > 0 {
 		s.damage = fmt.Sprintf("damaged: %d missing", missing)
 	}
@@ -108,20 +108,20 @@ func openRing(page []byte) (r *foundRing, damage string, err error) {
 // scan returns the whole frames from off, where the record seq begins, to the offset to, around bytes that are
 // bad: their number is told by the sequence of the next whole frame behind them. What is bad with nothing whole
 // behind it is the torn frame of a kill, or bytes of an earlier lap, and not missing. It may fault: see guarded.
-func (r *ring) scan(off, to, seq uint64, maxRecord int) (frames []frame, missing uint64) {
+func (r *ring) scan(off, to, seq uint64) (frames []frame, missing uint64) {
 	good := off // where the last whole frame ended
 	for off < to {
 		lap := off / r.size * r.size
 		b := r.b[:min(r.size, to-lap)]
 		// The bytes passed bound what can be missing.
-		at, ok := resync(b, int(off-lap), r.salt(off), maxRecord, func(at int, s, _ uint64) bool {
+		at, ok := resync(b, int(off-lap), r.salt(off), largest, func(at int, s, _ uint64) bool {
 			return s >= seq && s-seq <= (lap+uint64(at)-good)/frameHeader
 		})
 		if !ok {
 			off = lap + r.size
 			continue
 		}
-		f, _ := readFrame(b[at:], r.salt(off), maxRecord)
+		f, _ := readFrame(b[at:], r.salt(off), largest)
 		frames = append(frames, f)
 		missing += f.seq - seq
 		off, seq = lap+uint64(at+f.size()), f.seq+1
