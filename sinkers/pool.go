@@ -112,6 +112,9 @@ func (p *pool) bring(tenant string) error {
 	if err == nil && s == nil {
 		err = errors.New("resolve returned neither a sink nor an error")
 	}
+	if shared, ok := s.(Shared); ok && err == nil {
+		err = errors.Join(fmt.Errorf("resolve returned a %T, of which there can't be one for each tenant: %s", s, shared.Shared()), s.Close())
+	}
 	if err != nil && ctx.Err() != nil {
 		err = errors.Join(err, context.Cause(ctx))
 	}

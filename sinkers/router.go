@@ -67,6 +67,13 @@ type Router struct {
 	pool *pool
 }
 
+// Shared is a Sinker whose database is meant for all tenants. A [Router] refuses it.
+type Shared interface {
+	Sinker
+	// Shared says why.
+	Shared() string
+}
+
 // PerTenant is a Sinker that stands for a database of each tenant's own, such as a [Router].
 type PerTenant interface {
 	Sinker

@@ -93,6 +93,9 @@ func (c Config) Validate() error {
 	if c.Compression != LZ4 && c.Compression != ZSTD && c.Compression != NoCompression {
 		bad("compression: %q is none of %q, %q, %q", c.Compression, LZ4, ZSTD, NoCompression)
 	}
+	if strings.Contains(c.Database, "{tenant}") {
+		bad("database: %q would be one for each tenant: %s", c.Database, onlyShared)
+	}
 	if strings.ContainsFunc(c.Database, isControl) {
 		bad("database: %q has a control character", c.Database)
 	}

@@ -1,10 +1,13 @@
 package clickhouse
 
 import (
+	"context"
+	"iter"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/firetrail/firetrail/sinkers"
@@ -47,4 +50,25 @@ func TestUnreachable(t *testing.T) {
 	require.ErrorContains(t, err, "clickhouse: 127.0.0.1:1/default: open: ")
 	require.ErrorContains(t, err, "refused")
 	require.NotContains(t, err.Error(), "secret")
+}
+
+func TestOneDatabaseForEachTenantIsRefused(t *testing.T) {
+	err := Config{Addrs: []string{"h:9000"}, Database: "audit_{tenant}"}.Validate()
+	require.ErrorContains(t, err, `database: "audit_{tenant}" would be one for each tenant: thousands of tenants would be thousands of tables`)
+
+	r, err := sinkers.NewRouter(sinkers.RouterConfig{
+		Resolve: func(context.Context, string) (sinkers.Sinker, error) {
+			conn, err := clickhouse.Open(&clickhouse.Options{})
+			require.NoError(t, err)
+			s := newSink(Config{})
+			s.conn = conn
+			return s, nil
+		},
+		Tenants: func(context.Context) iter.Seq2[string, error] { return func(func(string, error) bool) {} },
+	})
+	require.NoError(t, err)
+	err = r.Of("acme").Ping(t.Context())
+	require.ErrorContains(t, err, "of which there can't be one for each tenant: thousands of tenants")
+	require.False(t, sinkers.IsPermanent(err), "a mistake in the settings makes no letters")
+	require.NoError(t, r.Close())
 }

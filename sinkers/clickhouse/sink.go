@@ -41,6 +41,7 @@ var (
 	_ sinkers.Scanner        = (*Sink)(nil)
 	_ sinkers.Prober         = (*Sink)(nil)
 	_ sinkers.TenantLister   = (*Sink)(nil)
+	_ sinkers.Shared         = (*Sink)(nil)
 	_ sinkers.Eraser         = (*Sink)(nil)
 	_ sinkers.Ledger         = (*Sink)(nil)
 	_ sinkers.ConflictFinder = (*Sink)(nil)
@@ -82,6 +83,13 @@ func (s *Sink) beginWrite(ctx context.Context) (context.Context, func(), error) 
 	}
 	return s.begin(ctx)
 }
+
+// onlyShared is why there can't be a ClickHouse database for each tenant.
+const onlyShared = "thousands of tenants would be thousands of tables, each with parts of its own to merge for every few rows; " +
+	"let all tenants share one, which is kept in the order of tenants, or give each a SQLite or libSQL database"
+
+// Shared implements sinkers.Shared.
+func (s *Sink) Shared() string { return onlyShared }
 
 // takeTurn waits until nobody else writes. The turn ends by the function it returns.
 func (s *Sink) takeTurn(ctx context.Context) (end func(), err error) {
