@@ -28,7 +28,7 @@ type account struct {
 	twice bool // an event may be in two places: what failed may have arrived all the same
 	// unsure says that so may one that was dropped, and counted, because nobody knew.
 	unsure bool
-	late  bool // events were fired after Close: their drops are in Stats alone
+	late   bool // events were fired after Close: their drops are in Stats alone
 	// elsewhere is how many were fired by another process.
 	elsewhere uint64
 
