@@ -9,8 +9,10 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/firetrail/firetrail"
@@ -91,7 +93,16 @@ func (l *life) live() error {
 	if err != nil {
 		return err
 	}
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
 	fmt.Println("up")
+	go func() {
+		<-term
+		ctx, cancel := context.WithTimeout(context.Background(), 40*time.Millisecond)
+		defer cancel()
+		_ = p.Close(ctx) // what is left, another ships; and it is fired at meanwhile
+		os.Exit(0)
+	}()
 	var wg sync.WaitGroup
 	for g := range goroutines {
 		wg.Go(func() { l.fire(p, w, g) })
