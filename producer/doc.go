@@ -22,6 +22,10 @@
 // wait in the log and, where others are acknowledged for Config.ParkAfter while it takes nothing, in files
 // ([Stats].Parked), from which they are sent in order before any later ones.
 //
+// The log is bounded by Config.MaxBytes and MaxEvents, and what one tenant may have of it by MaxTenantBytes. A log, or a
+// directory of letters, that can't be opened is tried again; meanwhile memory stands in for it, and what that holds
+// moves there.
+//
 // What can't be sent, because it is no event or the broker refuses it, becomes a dead letter in files
 // (package dlq); what the log has no room for goes to such files too, and is sent from there. What can't be kept
 // anywhere is counted by reason in [Stats], logged, and told to Config.OnDrop: nothing is lost in silence.

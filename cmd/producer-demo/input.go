@@ -55,7 +55,7 @@ func newInput(path, format string, stdin io.Reader, onBad func(badLine)) *input 
 }
 
 // decodeFiretrail reads an event as "sink-worker query --output json" and the topic have it. It is fired
-// as a new one: what a producer gives, id and sequence among it, is left out.
+// as a new one: what a producer gives, id and sequence among it, is left out. So are the ends of sources.
 func decodeFiretrail(line []byte) (firetrail.Event, error) {
 	// In Kafka the tenant is the record's key too, and the two must agree.
 	var key struct {
@@ -72,9 +72,15 @@ func decodeFiretrail(line []byte) (firetrail.Event, error) {
 	if err != nil {
 		return e, err
 	}
+	if e.Action == firetrail.SourceClosed {
+		return e, errGiven
+	}
 	e.ID, e.Source, e.Seq = firetrail.ID{}, "", 0
-	return e, e.Validate()
+	return e, errors.Join(e.Validate(), e.Action.CheckReserved())
 }
+
+// errGiven is the error of a line that is an event, but not one that anybody fired.
+var errGiven = errors.New("given by the producer")
 
 var errNoEvents = errors.New("not one line could be read as an event")
 
@@ -124,6 +130,9 @@ func (in *input) read() (firetrail.Event, error) {
 		var e firetrail.Event
 		if err == nil {
 			e, err = in.decode(line)
+		}
+		if errors.Is(err, errGiven) {
+			continue
 		}
 		if err != nil {
 			if in.round == 0 {
