@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
@@ -10,8 +9,8 @@ import (
 // lane. Of a lane one batch is in hand at a time, so that what was read first is stored first. Nobody sleeps
 // with a lane in hand, so that a tenant whose database is away takes no place for longer than a write may last.
 const (
-	maxVisits   = 32 // lanes in hand at a time
-	maxTroubled = 8  // of these, such as failed the last time
+	maxVisits   = 32 // lanes in hand at a time; and three quarters of the databases that may be open
+	maxTroubled = 8  // of these, such as failed the last time; and a quarter of those databases
 )
 
 // lane is the way of one tenant's records. It is guarded by the flow's mutex, but for the visitor, which is used by
@@ -24,23 +23,31 @@ type lane struct {
 	away   bool      // the database is, as far as is known
 	given  bool      // the rest was tried in an outage: for that no stop waits
 	busy   bool      // in hand
-	listed bool      // in lanes.due
+	listed bool      // in lanes.due or sick
 	visitor
 }
 
 // lanes are those with something in them. They are guarded by the flow's mutex.
 type lanes struct {
 	open     func(tenant string) *lane
+	places   int // databases that may be open
 	all      map[string]*lane
-	due      []*lane
+	due      []*lane // something is
+	sick     []*lane // something is, of such as failed the last time
 	busy     int
 	troubled int   // of busy
 	memory   int64 // of what waits to be cut
 }
 
-func newLanes(open func(tenant string) *lane) *lanes {
-	return &lanes{open: open, all: map[string]*lane{}}
+func newLanes(places int, open func(tenant string) *lane) *lanes {
+	return &lanes{places: places, open: open, all: map[string]*lane{}}
 }
+
+// visits returns how many lanes may be in hand at a time.
+func (ls *lanes) visits() int { return max(min(maxVisits, ls.places*3/4), 1) }
+
+// full reports whether there are as many lanes in hand that failed the last time as there may be.
+func (ls *lanes) full() bool { return ls.troubled >= max(min(maxTroubled, ls.places/4), 1) }
 
 func (ls *lanes) add(it item, bytes int64, now time.Time) {
 	tenant := string(it.rec.Key)
@@ -93,32 +100,47 @@ func (f *flow) dueLane(now time.Time) (*lane, *batch, time.Duration, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	ls := f.lanes
-	hurry := f.closed || ls.memory*4 >= f.limit // see due
+	// See due. Here it is half of the memory, since a lane's batch costs the more, the smaller it is: opening a
+	// database takes as long as storing hundreds of rows.
+	hurry := f.closed || ls.memory*2 >= f.limit
 	var wait time.Duration
-	if len(ls.due) == 0 {
+	l := ls.next()
+	if l == nil {
 		wait = ls.list(now, hurry, f.closed)
+		l = ls.next()
 	}
-	for i, l := range ls.due {
-		if l.inTrouble() && ls.troubled >= maxTroubled {
-			continue
-		}
-		ls.due = slices.Delete(ls.due, i, i+1)
+	switch {
+	case l != nil:
 		return l, ls.take(l, now, hurry), 0, nil
-	}
-	if f.closed && ls.busy == 0 && len(ls.due) == 0 && wait == 0 {
+	case f.closed && ls.busy == 0 && len(ls.sick) == 0 && wait == 0:
 		return nil, nil, 0, errClosed
 	}
 	return nil, nil, wait, nil
 }
 
-// list notes the lanes in which something is due. Where there is none it returns how long it is until there is; 0
-// when nobody knows.
+// next takes the next lane from the lists; nil when there is none that may be visited.
+func (ls *lanes) next() (l *lane) {
+	switch {
+	case len(ls.sick) > 0 && !ls.full():
+		l, ls.sick = ls.sick[0], ls.sick[1:]
+	case len(ls.due) > 0:
+		l, ls.due = ls.due[0], ls.due[1:]
+	}
+	return l
+}
+
+// list notes the lanes in which something is due, and returns how long it is until something is in the others; 0 when
+// nobody knows.
 func (ls *lanes) list(now time.Time, hurry, closed bool) (wait time.Duration) {
 	for _, l := range ls.all {
 		switch in := l.dueIn(now, hurry, closed); {
 		case in == 0:
 			l.listed = true
-			ls.due = append(ls.due, l)
+			if l.inTrouble() {
+				ls.sick = append(ls.sick, l)
+			} else {
+				ls.due = append(ls.due, l)
+			}
 		case in > 0 && (wait == 0 || in < wait):
 			wait = in
 		}

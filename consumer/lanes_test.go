@@ -148,6 +148,41 @@ func TestTenantsTroubleIsItsOwn(t *testing.T) {
 	})
 }
 
+// Many more databases that hang than may be open at a time hold the others up for no longer than one try lasts.
+func TestManyHangingTenants(t *testing.T) {
+	for _, places := range []int{4, 50} {
+		t.Run(fmt.Sprint(places, " places"), func(t *testing.T) {
+			inWorld(t, 1, func(t *testing.T, w *world) {
+				f := newFleet()
+				names := []string{"a", "b", "c"}
+				for i := range 60 {
+					names = append(names, fmt.Sprint("hangs-", i))
+					f.set(names[len(names)-1], hang)
+				}
+				router := f.router(t, places)
+				r := w.start(func(c *Config) { c.Sink = router })
+				w.mixed(5, names...)
+				good := func() int { return f.of("a").Len() + f.of("b").Len() + f.of("c").Len() }
+				w.await("the first", func() bool { return good() == 15 })
+				pass(20 * time.Minute) // all are known to hang
+				for round := 1; round <= 5; round++ {
+					w.mixed(10, "a", "b", "c")
+					began := time.Now()
+					w.await("the others", func() bool { return good() == 15+30*round })
+					require.Less(t, time.Since(began), time.Minute)
+				}
+				for _, name := range names {
+					f.set(name, nil)
+				}
+				w.awaitCommitted(0, int64(5*len(names)+150))
+				require.Equal(t, 5*len(names)+150, f.rows())
+				r.stop()
+				require.NoError(t, router.Close())
+			})
+		})
+	}
+}
+
 // What waits for a tenant's database is put aside, so that the others' offsets go on, and is stored when it is back.
 func TestSpill(t *testing.T) {
 	inRealTime(t, 1, func(t *testing.T, w *world) {

@@ -42,7 +42,7 @@ func (w *Worker) openLane(tenant string) *lane {
 // runLanes visits the lanes in which something is due, many at a time, until there are no more, or hard ends.
 func (w *Worker) runLanes(hard context.Context) error {
 	var visits errgroup.Group
-	visits.SetLimit(maxVisits)
+	visits.SetLimit(w.flow.lanes.visits())
 	for {
 		l, b, err := w.flow.takeLane(hard)
 		if err != nil {

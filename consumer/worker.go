@@ -61,7 +61,7 @@ func New(cfg Config) (*Worker, error) {
 		fatal: func(error) {},
 	}
 	if w.perTenant, _ = cfg.Sink.(sinkers.PerTenant); w.perTenant != nil {
-		w.flow.lanes = newLanes(w.openLane)
+		w.flow.lanes = newLanes(w.perTenant.Places(), w.openLane)
 	}
 	w.commits = newCommitter(w)
 	w.noDrain.Store(cfg.ShutdownTimeout < 0)

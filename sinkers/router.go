@@ -81,6 +81,8 @@ type PerTenant interface {
 	// Its Close does nothing. It has every companion; where the database lacks one, the error is
 	// errors.ErrUnsupported.
 	Of(tenant string) *Tenant
+	// Places returns how many databases may be open at a time: there is no use in asking more of them at once.
+	Places() int
 }
 
 var (
@@ -109,6 +111,9 @@ func NewRouter(cfg RouterConfig) (*Router, error) {
 
 // Of implements PerTenant.
 func (r *Router) Of(tenant string) *Tenant { return &Tenant{name: tenant, pool: r.pool} }
+
+// Places implements PerTenant.
+func (r *Router) Places() int { return r.cfg.PoolSize }
 
 // Open returns how many databases are open, being opened or being closed.
 func (r *Router) Open() int { return r.pool.held() }

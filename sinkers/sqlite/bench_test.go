@@ -61,6 +61,29 @@ func BenchmarkWrite(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkRewrite writes batches that are stored already: what telling duplicates from conflicts costs, a lookup of the hash for
+// each row. A batch of which all is new pays nothing for it, since the number of rows that went in says so.
+func BenchmarkRewrite(b *testing.B) {
+	const size = 10_000
+	s := openAt(b, tempPath(b))
+	rows := newRealRows(b).take(size)
+	began := time.Now()
+	_, err := s.Write(b.Context(), sinkers.Batch{Rows: rows})
+	require.NoError(b, err)
+	first := time.Since(began)
+	var times []time.Duration
+	for b.Loop() {
+		began := time.Now()
+		res, err := s.Write(b.Context(), sinkers.Batch{Rows: rows})
+		times = append(times, time.Since(began))
+		require.NoError(b, err)
+		require.Equal(b, size, res.Duplicates)
+	}
+	b.ReportMetric(size/median(times), "rewritten-rows/s")
+	b.ReportMetric(size/first.Seconds(), "new-rows/s")
+	b.ReportMetric(0, "ns/op")
+}
+
 func median(times []time.Duration) (seconds float64) {
 	slices.Sort(times)
 	return times[len(times)/2].Seconds()

