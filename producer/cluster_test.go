@@ -159,3 +159,36 @@ func TestOneTooLargeForKafka(t *testing.T) {
 		last[e.Tenant] = e.Seq
 	}
 }
+
+// TestPartitionsMove has every partition move to another broker, and back, under way.
+func TestPartitionsMove(t *testing.T) {
+	k := testenv.StartKafka(t, 3)
+	cfg := onTopic(t, k, 6, 1, nil)
+	p := start(t, cfg)
+	f := fireSteadily(p)
+	shipsOn(t, p)
+	adm := kadm.NewClient(testenv.Client(t, k.Addrs()))
+	for round := range int32(3) {
+		var move kadm.AlterPartitionAssignmentsReq
+		for partition := range int32(6) {
+			move.Assign(cfg.Topic, partition, []int32{1 + (partition+round)%3})
+		}
+		_, err := adm.AlterPartitionAssignments(within(t, time.Minute), move)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			topics, err := adm.ListTopics(within(t, 10*time.Second), cfg.Topic)
+			if err != nil || len(topics[cfg.Topic].Partitions) != 6 {
+				return false
+			}
+			for _, d := range topics[cfg.Topic].Partitions {
+				if d.Leader != 1+(d.Partition+round)%3 {
+					return false
+				}
+			}
+			return true
+		}, time.Minute, 20*time.Millisecond)
+		shipsOn(t, p)
+	}
+	checkArrived(t, p, p.cfg, f.end())
+	require.Zero(t, p.Stats().Letters)
+}
