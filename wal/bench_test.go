@@ -65,3 +65,25 @@ func BenchmarkRecovery(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkScanRing is what Open pays for a ring of the default size in which nothing waits: all of it is looked through.
+func BenchmarkScanRing(b *testing.B) {
+	r, err := newRing(heapMapping(make([]byte, ringPage+16<<20)), logID{1}, 2, 1, 0)
+	require.NoError(b, err)
+	rec := bytes.Repeat([]byte("record. "), 50)
+	for seq := uint64(1); seq < 100_000; seq++ {
+		if r.used() > r.size/2 {
+			require.NoError(b, r.setTail(r.head, seq, 0))
+		}
+		ok, err := r.put(seq, 1, rec)
+		require.True(b, ok)
+		require.NoError(b, err)
+	}
+	require.NoError(b, r.setTail(r.head, r.headSeq, 0))
+	b.SetBytes(int64(r.size))
+	for b.Loop() {
+		s, err := scanRing(r.m.Bytes(), logID{1})
+		require.NoError(b, err)
+		require.Empty(b, s.frames)
+	}
+}

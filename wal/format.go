@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -170,10 +171,19 @@ func parseHeader(b []byte, magic string) (h header, err error) {
 	return h, nil
 }
 
+// plausible tells from a frame's place, sequence and synced offset whether it could be one. It is asked before the
+// checksum, so that bytes made up to look like long frames don't cost a checksum each.
+type plausible struct {
+	small bool // the sequences looked for are below 1<<48
+	ok    func(at int, seq, synced uint64) bool
+}
+
+// smallSeq bounds the sequences whose two highest bytes are zeros, which are quick to look for.
+const smallSeq = 1 << 48
+
 // resync returns the offset of the first whole and true frame at or after off that is plausible, and whether there
-// is one. Plausible, if not nil, is asked before the checksum: it tells from a frame's place, sequence and synced
-// offset whether it could be one, so that bytes made up to look like long frames don't cost a checksum each.
-func resync(b []byte, off int, salt uint32, maxRecord int, plausible func(at int, seq, synced uint64) bool) (int, bool) {
+// is one.
+func resync(b []byte, off int, salt uint32, maxRecord int, p plausible) (int, bool) {
 	for off+frameHeader <= len(b) {
 		// Zeros, the usual thing to find here, are passed over eight at a time: all but the last byte
 		// of them can't begin a frame.
@@ -185,8 +195,19 @@ func resync(b []byte, off int, salt uint32, maxRecord int, plausible func(at int
 			off += skip - 3
 			continue
 		}
+		if p.small {
+			const highest = 8 + 6 // of the sequence's bytes
+			i := bytes.Index(b[off+highest:], []byte{0, 0})
+			if i < 0 {
+				break
+			}
+			if i > 0 {
+				off += i
+				continue
+			}
+		}
 		if n := int(uint32(w)); n >= frameFixed && n <= frameFixed+maxRecord && off+n+8 <= len(b) &&
-			(plausible == nil || plausible(off, binary.LittleEndian.Uint64(b[off+8:]), binary.LittleEndian.Uint64(b[off+17:]))) {
+			(p.ok == nil || p.ok(off, binary.LittleEndian.Uint64(b[off+8:]), binary.LittleEndian.Uint64(b[off+17:]))) {
 			if _, ok := readFrame(b[off:], salt, maxRecord); ok {
 				return off, true
 			}

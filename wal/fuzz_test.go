@@ -15,7 +15,7 @@ func FuzzFrame(f *testing.F) {
 	f.Add(b)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		at, found := resync(b, 0, 7, 1<<20, nil)
+		at, found := resync(b, 0, 7, 1<<20, plausible{})
 		for i := 0; i < at && i < len(b); i++ {
 			if _, ok := readFrame(b[i:], 7, 1<<20); ok {
 				t.Fatalf("resync went past the frame at %d, to %d", i, at)

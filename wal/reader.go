@@ -265,14 +265,14 @@ func (r *Reader) passDamage(end int64, wentOn bool) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("wal: reading %s: %w", r.seg.name, err)
 	}
-	plausible := r.seg.plausible(r.off - dataStart)
-	at, found := resync(b[:n], 0, r.seg.salt, largest, plausible)
+	p := r.seg.plausible(r.off - dataStart)
+	at, found := resync(b[:n], 0, r.seg.salt, largest, p)
 	bad := r.off
 	r.off += int64(at)
 	if !found {
 		r.off = end
 	}
-	if !wentOn && !syncedBeyond(b[:n], at, bad, r.seg.salt, plausible) {
+	if !wentOn && !syncedBeyond(b[:n], at, bad, r.seg.salt, p) {
 		return nil
 	}
 	r.l.mu.Lock()
@@ -285,11 +285,11 @@ func (r *Reader) passDamage(end int64, wentOn bool) error {
 }
 
 // syncedBeyond reports whether a frame of b, at or after at, knew the file to be on the disk beyond off.
-func syncedBeyond(b []byte, at int, off int64, salt uint32, plausible func(int, uint64, uint64) bool) bool {
+func syncedBeyond(b []byte, at int, off int64, salt uint32, p plausible) bool {
 	for {
 		f, ok := readFrame(b[at:], salt, largest)
 		if !ok {
-			if at, ok = resync(b, at, salt, largest, plausible); !ok {
+			if at, ok = resync(b, at, salt, largest, p); !ok {
 				return false
 			}
 			continue

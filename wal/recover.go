@@ -197,8 +197,8 @@ func scanFrames(b []byte, s *segment, visit func(frame)) (t tail, end int64) {
 }
 
 // plausible is what resync asks of a frame of the segment, in bytes that begin at the place from behind its header.
-func (s *segment) plausible(from int64) func(at int, seq, synced uint64) bool {
-	return func(at int, seq, synced uint64) bool {
-		return seq >= s.first && seq-s.first < 1<<48 && synced <= uint64(dataStart+from)+uint64(at)
-	}
+func (s *segment) plausible(from int64) plausible {
+	return plausible{s.first < smallSeq/2, func(at int, seq, synced uint64) bool {
+		return seq >= s.first && seq-s.first < smallSeq/2 && synced <= uint64(dataStart+from)+uint64(at)
+	}}
 }

@@ -296,7 +296,7 @@ func TestRingCost(t *testing.T) {
 		hostile[i+2] = 1 // 65,536, again and again
 	}
 	checked := 0
-	_, ok := resync(hostile, 0, 7, 1<<20, func(int, uint64, uint64) bool { checked++; return false })
+	_, ok := resync(hostile, 0, 7, 1<<20, plausible{ok: func(int, uint64, uint64) bool { checked++; return false }})
 	require.False(t, ok)
 	require.LessOrEqual(t, checked, len(hostile))
 	r := &ring{size: 64 << 10, b: hostile}

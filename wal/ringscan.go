@@ -114,9 +114,9 @@ func (r *ring) scan(off, to, seq uint64) (frames []frame, missing uint64) {
 		lap := off / r.size * r.size
 		b := r.b[:min(r.size, to-lap)]
 		// The bytes passed bound what can be missing.
-		at, ok := resync(b, int(off-lap), r.salt(off), largest, func(at int, s, _ uint64) bool {
+		at, ok := resync(b, int(off-lap), r.salt(off), largest, plausible{seq < smallSeq/2, func(at int, s, _ uint64) bool {
 			return s >= seq && s-seq <= (lap+uint64(at)-good)/frameHeader
-		})
+		}})
 		if !ok {
 			off = lap + r.size
 			continue
