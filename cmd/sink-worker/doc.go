@@ -4,6 +4,10 @@
 //	sink-worker run --brokers localhost:9092 --clickhouse-addrs localhost:9000
 //	sink-worker run --brokers localhost:9092 --libsql-url libsql://audit.example.com
 //	sink-worker query --sqlite audit.db --action 'iam.*' --outcome denied
+//	sink-worker lag --brokers localhost:9092
+//	sink-worker verify --sqlite audit.db
+//	sink-worker dlq list --dlq-dir .firetrail/dlq
+//	sink-worker replay --brokers localhost:9092 --to-time 24h
 //	sink-worker topics create --brokers localhost:9092
 //	sink-worker config check --config sink-worker.yaml
 //

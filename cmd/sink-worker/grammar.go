@@ -78,6 +78,8 @@ type workerSettings struct {
 	OnOutage        string       `group:"worker" placeholder:"POLICY" choice:"pause,spill" help:"While a tenant's own database is away, pause, or spill what is for it into the directory of dead letters (spill where that is durable)."`
 	DLQDirIsDurable cli.Bool     `name:"dlq-dir-is-durable" group:"worker" help:"The directory outlives this host's container: a letter in it counts without its topic."`
 	ShutdownTimeout cli.Duration `group:"worker" default:"30s" help:"Longest to finish what is in flight after SIGTERM."`
+
+	adminSettings
 }
 
 func (p *program) kongOptions() []kong.Option {

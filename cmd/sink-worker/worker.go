@@ -22,6 +22,7 @@ func (c *runCmd) check(p *program) (kafkaclient.Config, opener, error) {
 		c.largeBatches(p.command)
 	}
 	c.workerSettings.check(problems)
+	c.adminSettings.check(problems)
 	c.retentionSettings.check(problems)
 	if c.OnOutage == string(consumer.Spill) && !problems.Has("on-outage") {
 		switch {
@@ -43,6 +44,11 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 	for _, w := range p.command.Warnings {
 		p.log.Warn(w)
 	}
+	window, err := p.openWindow(&c.adminSettings)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, window.close()) }()
 	ctx, lose := context.WithCancelCause(ctx)
 	defer lose(nil)
 	var lost atomic.Pointer[error]
@@ -73,10 +79,12 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 		Prune:    consumer.Prune{Retention: c.retention(), Schedule: c.PruneSchedule},
 
 		MaxInFlightBytes: c.MaxInFlight.Bytes, ShutdownTimeout: c.ShutdownTimeout.Duration, Logger: p.log,
+		OnBatch: window.metrics.Observe,
 	})
 	if err != nil {
 		return err
 	}
+	window.show(worker, letters)
 	err = worker.Run(ctx)
 	s := worker.Stats()
 	p.log.Info("worker stopped", "records", s.Records, "stored", s.Stored, "duplicates", s.Duplicates,

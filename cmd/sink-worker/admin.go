@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/firetrail/firetrail/cmd/internal/cli"
+	"github.com/firetrail/firetrail/consumer"
+	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/internal/admin"
+)
+
+// noAdmin as admin-address serves neither metrics nor health.
+const noAdmin = "-"
+
+type adminSettings struct {
+	AdminAddress     string   `group:"worker" default:"127.0.0.1:9464" placeholder:"HOST:PORT" help:"Serve /metrics, /healthz and /readyz here (127.0.0.1:9464); - for not at all."`
+	AdminAllowRemote cli.Bool `group:"worker" help:"Let admin-address be one that other hosts reach: there is no password."`
+}
+
+func (s *adminSettings) config() admin.Config {
+	return admin.Config{Address: s.AdminAddress, AllowRemote: s.AdminAllowRemote.On}
+}
+
+// check notes what is wrong with the address.
+func (s *adminSettings) check(p *cli.Problems) {
+	if s.AdminAddress == noAdmin {
+		return
+	}
+	for _, err := range unjoin(s.config().Validate()) {
+		p.Add("admin-address", "%s", strings.NewReplacer("address: ", "", "allow remote ones", "set admin-allow-remote").Replace(err.Error()))
+	}
+}
+
+// window is what operators see of the worker, from before it has a database until it has stopped. Its methods do
+// nothing where that is switched off.
+type window struct {
+	server  *admin.Server
+	metrics *admin.Worker
+	worker  atomic.Pointer[consumer.Worker]
+}
+
+// openWindow begins to serve. Where nobody has chosen the address and another has it, the worker goes without.
+func (p *program) openWindow(s *adminSettings) (*window, error) {
+	w := &window{}
+	w.metrics = admin.NewWorker(w.stats)
+	if s.AdminAddress == noAdmin {
+		return w, nil
+	}
+	cfg := s.config()
+	cfg.Ready, cfg.Logger = w.notReady, p.log
+	server, err := admin.Listen(cfg)
+	chosen := slices.ContainsFunc(p.command.Settings, func(s cli.Setting) bool {
+		return s.Name == "admin-address" && s.From != "default"
+	})
+	switch {
+	case err != nil && chosen:
+		return nil, fmt.Errorf("admin-address: %w", err)
+	case err != nil:
+		p.log.Warn("no metrics and health are served; choose another admin-address", "err", err)
+		return w, nil
+	}
+	server.Register(w.metrics)
+	w.server = server
+	p.log.Info("metrics and health are served", "address", server.Addr())
+	return w, nil
+}
+
+func (w *window) stats() consumer.Stats {
+	if worker := w.worker.Load(); worker != nil {
+		return worker.Stats()
+	}
+	return consumer.Stats{State: consumer.Idle}
+}
+
+// notReady returns why the worker isn't.
+func (w *window) notReady() []string {
+	worker := w.worker.Load()
+	if worker == nil {
+		return []string{"the database is being opened, or another worker has it and this one stands by"}
+	}
+	if err := worker.Ready(); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}
+
+// show shows a worker and its directory of letters from now on.
+func (w *window) show(worker *consumer.Worker, letters *dlq.Dir) {
+	w.worker.Store(worker)
+	if w.server != nil {
+		w.server.Register(admin.NewLetters(letters.Stats))
+	}
+}
+
+// close ends it.
+func (w *window) close() error {
+	if w.server == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := w.server.Close(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
+}
