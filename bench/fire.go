@@ -94,7 +94,7 @@ const durableRaw = 0
 func fireTable(all []candidate, results []result) *table {
 	t := &table{
 		title:  fmt.Sprintf("What one event costs its caller: median of bursts of %d, best block", burst),
-		header: []any{"", "kept in", "ns an event", "× the first", "allocations"},
+		header: []any{"", "kept in", "ns an event", "× the first", "best burst", "allocations"},
 	}
 	if len(all) == 0 {
 		return t
@@ -102,7 +102,7 @@ func fireTable(all []candidate, results []result) *table {
 	ours := results[durableRaw]
 	best := map[kind]float64{inMemory: math.Inf(1), inFile: math.Inf(1)}
 	for i, c := range all {
-		t.row(c.name, c.kind, results[i].ns, results[i].ns/ours.ns, results[i].allocs)
+		t.row(c.name, c.kind, results[i].ns, results[i].ns/ours.ns, results[i].least, results[i].allocs)
 		if !c.ours {
 			best[c.kind] = min(best[c.kind], results[i].ns)
 		}

@@ -33,6 +33,7 @@ const (
 // result is a candidate's.
 type result struct {
 	ns     float64 // an event: the median of the best block's bursts
+	least  float64 // an event: the best burst
 	allocs float64 // an event, in the process, while bursts ran: the least of the blocks
 }
 
@@ -40,7 +41,7 @@ type result struct {
 func measure(s *settings, candidates []candidate) []result {
 	results := make([]result, len(candidates))
 	for i := range results {
-		results[i] = result{math.Inf(1), math.Inf(1)}
+		results[i] = result{math.Inf(1), math.Inf(1), math.Inf(1)}
 	}
 	for range s.blocks {
 		times := make([][]float64, len(candidates))
@@ -56,6 +57,7 @@ func measure(s *settings, candidates []candidate) []result {
 		}
 		for i, c := range candidates {
 			results[i].ns = min(results[i].ns, median(times[i]))
+			results[i].least = min(results[i].least, slices.Min(times[i]))
 			c.settle(s.pause)
 			results[i].allocs = min(results[i].allocs, c.allocations())
 		}
