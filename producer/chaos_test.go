@@ -32,7 +32,7 @@ func TestManyFaultsAtOnce(t *testing.T) {
 	over := make(chan struct{})
 	for g := range 3 {
 		firing.Go(func() {
-			for i := range 1500 {
+			for i := range 1000 {
 				a.fire(p, event(fmt.Sprint("t", (i*i+g)%11), i))
 				if i%50 == 0 {
 					runtime.Gosched()
@@ -74,9 +74,9 @@ func TestManyFaultsAtOnce(t *testing.T) {
 	})
 	require.NoError(t, os.Remove(blocked))
 	firing.Wait()
-	for i := range 1500 {
+	for i := range 1000 {
 		a.fire(p, event("late", i))
-		if i == 700 {
+		if i == 500 {
 			firing.Go(func() { _ = shut(p, 5*time.Second) })
 		}
 	}
