@@ -114,3 +114,26 @@ func TestLagAndReplayCommands(t *testing.T) {
 	require.Equal(t, cli.Done, code, stderr)
 	require.Contains(t, out, "group "+group+": empty, 0 members")
 }
+
+// A static member that was killed stays in its group until its session ends; it need not be waited for.
+func TestReplayAfterAKill(t *testing.T) {
+	addrs := testenv.Broker(t)
+	events, letters := testenv.Topic(t, addrs, 1), testenv.Topic(t, addrs, 1)
+	dir := t.TempDir()
+	kafka := []string{"--brokers=" + strings.Join(addrs, ","), "--topics=" + events, "--group=" + testenv.Unique(t)}
+	worker := start(t, append([]string{
+		"run", "--instance-id=pod-7", "--sqlite=" + filepath.Join(dir, "audit.db"), "--dlq-dir=" + filepath.Join(dir, "dlq"),
+		"--letter-topic=" + letters, "--admin-address=-",
+	}, kafka...)...)
+	worker.await(t, "partitions assigned")
+	require.NoError(t, worker.Process.Kill())
+	require.Error(t, <-worker.ended)
+
+	replay := append([]string{"replay", "--to-beginning"}, kafka...)
+	_, stderr, code := sinkWorker(t, environment(), append(replay, "--wait=0s")...)
+	require.Equal(t, cli.Failed, code)
+	require.Contains(t, stderr, "instance id pod-7")
+	out, stderr, code := sinkWorker(t, environment(), append(replay, "--remove-member=pod-7", "-o=json")...)
+	require.Equal(t, cli.Done, code, stderr)
+	require.Contains(t, out, `"to":0`)
+}
