@@ -26,7 +26,8 @@ const (
 // Resolve and Tenants of a sinkers.RouterConfig.
 //
 // Measured with 5,000 tenants, 500,000 events and a pool of 50, written by 8 goroutines, a batch of 100 for each
-// tenant: at the most 360 descriptors, 68 MB resident. Opening, making and closing is what takes the time there (some 7 ms a
+// tenant: at the most 360 descriptors, 68 MB resident. The same by a worker, the tenants' events mixed: 385 descriptors,
+// 295 MB, 3,300 events a second. Opening, making and closing is what takes the time there (some 7 ms a
 // tenant on two busy cores): where more tenants than the pool has places for are active at a time, a larger pool is
 // worth its memory.
 type Tenants struct {

@@ -35,7 +35,7 @@ func newRouter(t *testing.T, dir string, cfg sqlite.Config, size int) *sinkers.R
 // TestPerTenantConformance: a database for each tenant is a Sinker like any other.
 func TestPerTenantConformance(t *testing.T) {
 	sinkertest.Run(t, func(t *testing.T) sinkers.Sinker { return newRouter(t, t.TempDir(), sqlite.Config{}, 3) },
-		sinkertest.SplitByTenant(), sinkertest.LargeBatch(2_000),
+		sinkertest.SplitByTenant(), sinkertest.LargeBatch(500),
 		sinkertest.Retained(func(t *testing.T, r sinkers.Retention) sinkers.Sinker {
 			return newRouter(t, t.TempDir(), sqlite.Config{Retention: r}, 3)
 		}))
@@ -148,7 +148,7 @@ func tenantRows(t *testing.T, tenant string, n int) (rows []sinkers.Row) {
 // TestManyTenants: what a pool of 50 holds open is bounded, however many tenants there are. FIRETRAIL_TENANTS=5000 is
 // the long form.
 func TestManyTenants(t *testing.T) {
-	tenants, each := 150, 10
+	tenants, each := 100, 10
 	if os.Getenv("FIRETRAIL_TENANTS") != "" {
 		_, err := fmt.Sscan(os.Getenv("FIRETRAIL_TENANTS"), &tenants)
 		require.NoError(t, err)
