@@ -32,20 +32,24 @@ type bounds struct {
 }
 
 func boundsOf(rows []sinkers.Row) bounds {
-	low, high := &rows[0], &rows[0]
-	from, to := milli(low), milli(low)
+	r := &rows[0]
+	b := bounds{r.ID, r.ID, milli(r), milli(r)}
 	for i := range rows {
-		r := &rows[i]
-		if bytes.Compare(r.ID[:], low.ID[:]) < 0 {
-			low = r
-		}
-		if bytes.Compare(r.ID[:], high.ID[:]) > 0 {
-			high = r
-		}
-		ms := milli(r)
-		from, to = min(from, ms), max(to, ms)
+		b.add(&rows[i])
 	}
-	return bounds{low.ID, high.ID, from, to}
+	return b
+}
+
+// add takes a row's event in.
+func (b *bounds) add(r *sinkers.Row) {
+	if bytes.Compare(r.ID[:], b.low[:]) < 0 {
+		b.low = r.ID
+	}
+	if bytes.Compare(r.ID[:], b.high[:]) > 0 {
+		b.high = r.ID
+	}
+	ms := milli(r)
+	b.from, b.to = min(b.from, ms), max(b.to, ms)
 }
 
 func milli(r *sinkers.Row) int64 { return r.Time.UnixMilli() }

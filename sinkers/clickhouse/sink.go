@@ -24,6 +24,7 @@ type Sink struct {
 	turn    chan struct{} // holds one token: whoever writes has it, and the columns
 	columns columns
 	seen    seen
+	texts   []values               // of the rows of a write
 	graves  atomic.Pointer[graves] // as read last
 	outage  atomic.Pointer[error]  // why the last write failed, where it was the server's fault beyond doubt
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
@@ -49,17 +50,20 @@ func (s *Sink) note(ctx context.Context, err error) {
 }
 
 func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (res sinkers.Result, err error) {
-	texts := make([]values, len(rows))
+	s.texts = slices.Grow(s.texts[:0], len(rows))[:len(rows)]
+	defer clear(s.texts) // which alias the rows
+	around := boundsOf(rows[:1])
 	var bad []sinkers.RowError
-	for i := range rows {
-		if texts[i], err = check(&rows[i]); err != nil {
+	for i := range rows { // one pass: a batch is more than the processor's caches hold
+		if s.texts[i], err = check(&rows[i]); err != nil {
 			bad = append(bad, sinkers.RowError{Index: i, Err: err})
 		}
+		around.add(&rows[i])
 	}
 	if bad != nil {
 		return res, &sinkers.BatchError{Rows: bad}
 	}
-	g, near, err := s.guards(ctx, boundsOf(rows))
+	g, near, err := s.guards(ctx, around)
 	if err != nil {
 		return res, err
 	}
@@ -93,7 +97,7 @@ func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (res sinkers.Resul
 		}
 		switch {
 		case !found:
-			s.columns.add(r, &texts[i])
+			s.columns.add(r, &s.texts[i])
 			res.Stored++
 		case hash == r.Hash:
 			res.Duplicates++
