@@ -40,6 +40,10 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 bench: ## what an event costs its caller, beside the peers; the log beside its ceiling; recovery; shipping
 	cd bench && go run . $(BENCHFLAGS)
 
+.PHONY: bench-ship
+bench-ship: ## shipping to a real Apache Kafka beside franz-go alone (needs Java 17, Maven)
+	go test -tags integration -run '^$$' -bench Ship -benchtime 5x ./producer
+
 .PHONY: peers
 peers: ## other logs and ours under the same faults: the table of docs/peers.md
 	cd bench && go run ./walfaults
