@@ -159,14 +159,8 @@ func (m *medley) step() {
 	m.steps = append(m.steps, name)
 }
 
-// open starts a producer on the directory. A disk that hangs lets none start.
+// open starts a producer on the directory, whatever the disk does.
 func (m *medley) open() {
-	m.disk.mu.Lock()
-	hangs := m.disk.mood == hanging
-	m.disk.mu.Unlock()
-	if hangs {
-		m.disk.set(working)
-	}
 	p := m.a.start()
 	p.saveFor = 200 * time.Millisecond
 	m.living = append(m.living, p)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,8 +38,11 @@ const standInBytes = 32 << 20
 // adoptEvery is how often slots are looked through for logs whose process is gone.
 const adoptEvery = 30 * time.Second
 
-// openLogs opens the log that events go to. One on disk that can't be opened is tried again, and memory stands
-// in for it.
+// openTimeout is how long New waits for the disk, where Config.WAL.HangAfter says nothing.
+const openTimeout = 5 * time.Second
+
+// openLogs opens the log that events go to. One on disk that can't be opened is tried again, one whose disk hangs is
+// waited for, and memory stands in for it.
 func (p *Producer) openLogs() error {
 	if p.cfg.Mode == Volatile {
 		l, err := wal.OpenMemory(p.memoryConfig(p.cfg.MaxBytes))
@@ -49,15 +53,33 @@ func (p *Producer) openLogs() error {
 		p.start(p.logs.add(p, l, -1), false)
 		return nil
 	}
-	l, slot, err := p.openSlot()
-	if err == nil {
-		p.log = l
-		p.start(p.logs.add(p, l, slot), false)
-		p.wg.Go(p.adopt)
-		return nil
+	hangAfter := p.cfg.WAL.HangAfter
+	switch {
+	case hangAfter == 0:
+		hangAfter = openTimeout
+	case hangAfter < 0:
+		hangAfter = math.MaxInt64
 	}
-	if isConfig(err) {
-		return err
+	opening := make(chan attempt, 1)
+	p.wg.Go(func() {
+		l, slot, err := p.openSlot()
+		opening <- attempt{l, slot, err}
+	})
+	var err error
+	select {
+	case o := <-opening:
+		if o.err == nil {
+			p.log = o.log
+			p.start(p.logs.add(p, o.log, o.slot), false)
+			p.wg.Go(p.adopt)
+			return nil
+		}
+		if isConfig(o.err) {
+			return o.err
+		}
+		err, opening = o.err, nil
+	case <-time.After(hangAfter):
+		err = fmt.Errorf("producer: opening the log in %s takes more than %v: its disk hangs", filepath.Join(p.cfg.Dir, p.cfg.Namespace), hangAfter)
 	}
 	p.logs.fail(err, p.cfg.Clock())
 	p.cfg.Logger.Error("producer: the log can't be opened; events are in memory only until it can", "error", err)
@@ -66,9 +88,16 @@ func (p *Producer) openLogs() error {
 	}
 	p.standIn = true
 	standIn := p.logs.add(p, p.log, -1)
-	p.wg.Go(func() { p.replaceStandIn(standIn) })
+	p.wg.Go(func() { p.replaceStandIn(standIn, opening) })
 	p.tellState(p.logs.openFailure())
 	return nil
+}
+
+// attempt is what came of opening a log.
+type attempt struct {
+	log  *wal.Log
+	slot int
+	err  error
 }
 
 // isConfig reports whether err can't pass by itself.

@@ -68,7 +68,8 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b
 const maxPooled = 64 << 10
 
 // New returns a producer that takes events at once. The broker being away is not an error, nor is a log that
-// can't be opened: events are in memory then, counted as unprotected, until it can be. The error says
+// can't be opened, or whose disk hangs for Config.WAL.HangAfter: events are in memory then, counted as unprotected,
+// until it is open. The error says
 // everything that is wrong with the config.
 func New(cfg Config) (*Producer, error) {
 	stamps := clock{now: cfg.Clock}

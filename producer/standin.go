@@ -16,12 +16,12 @@ const (
 
 // replaceStandIn ships from the memory that stands in for a log which can't be opened, until it can. Then what is in
 // memory moves there, and what is fired goes there.
-func (p *Producer) replaceStandIn(standIn *openLog) {
+func (p *Producer) replaceStandIn(standIn *openLog, opening <-chan attempt) {
 	opened := make(chan *openLog, 1)
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
 	p.wg.Go(func() {
-		if o := p.openLater(); o != nil {
+		if o := p.openLater(opening); o != nil {
 			opened <- o
 			cancel()
 		}
@@ -43,22 +43,27 @@ func (p *Producer) replaceStandIn(standIn *openLog) {
 	p.adopt()
 }
 
-// openLater tries to open a log until it can; nil where the producer ended before.
-func (p *Producer) openLater() *openLog {
+// openLater tries to open a log until it can, after what comes of opening, if that isn't nil; nil where the producer
+// ended before.
+func (p *Producer) openLater(opening <-chan attempt) *openLog {
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		pause(p.ctx, backoff)
-		if p.ctx.Err() != nil {
-			return nil
+		var o attempt
+		if opening != nil {
+			o, opening = <-opening, nil // with the disk, as the next would
+		} else {
+			if pause(p.ctx, backoff); p.ctx.Err() != nil {
+				return nil
+			}
+			o.log, o.slot, o.err = p.openSlot()
 		}
-		l, slot, err := p.openSlot()
 		switch {
-		case err != nil:
-			p.logs.fail(err, p.cfg.Clock())
+		case o.err != nil:
+			p.logs.fail(o.err, p.cfg.Clock())
 		case p.ctx.Err() != nil: // Close may not have waited for a disk that hung
-			p.putBack(l)
+			p.putBack(o.log)
 			return nil
 		default:
-			return p.logs.add(p, l, slot)
+			return p.logs.add(p, o.log, o.slot)
 		}
 	}
 }

@@ -84,3 +84,33 @@ func TestStandInOfAFullLog(t *testing.T) {
 		last = max(last, e.Seq)
 	}
 }
+
+// TestNewOnAHungDisk: a disk that hangs when the log is opened doesn't hold New. Once it works again, what was there
+// and what was fired meanwhile is in the log.
+func TestNewOnAHungDisk(t *testing.T) {
+	cfg := small(t, cluster(t))
+	d := newDisk(hanging)
+	t.Cleanup(func() { d.set(working) })
+	cfg.WAL.FS, cfg.WAL.HangAfter = d, 50*time.Millisecond
+	a := openAccount(t, cfg)
+	first := a.start(brokersAway)
+	first.saveFor = 50 * time.Millisecond
+	a.many(first, 100) // in the ring, from where the next open has to sync it
+	require.Error(t, shut(first, time.Millisecond))
+	<-first.closed
+	d.set(working)
+	require.NoError(t, first.join(within(t, time.Minute)))
+	slot := wal.Config{Dir: first.slotDir(0)}
+	require.Eventually(t, func() bool { r, err := wal.Inspect(slot, nil); return err == nil && !r.InUse }, 30*time.Second, time.Millisecond)
+
+	d.set(hanging)
+	p := a.start(brokersAway)
+	require.Equal(t, wal.Degraded, p.Stats().State.State)
+	require.ErrorContains(t, p.Stats().State.Reason, "hangs")
+	a.many(p, 100)
+	require.EqualValues(t, 100, p.Stats().Unprotected)
+	d.set(working)
+	require.Eventually(t, func() bool { return p.Stats().State.State == wal.Healthy }, 30*time.Second, time.Millisecond)
+	leave(t, p)
+	require.Len(t, a.check(cfg.Kafka.Brokers).log, 200)
+}
