@@ -175,7 +175,7 @@ func (l *LibSQL) ready() error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		status, body, err := request(ctx, http.MethodGet, l.URL("http")+"/health", "")
+		status, body, err := request(ctx, http.MethodGet, l.URL("http")+"/health", "", "")
 		switch {
 		case err == nil && status == http.StatusOK:
 			return nil
@@ -189,26 +189,34 @@ func (l *LibSQL) ready() error {
 	}
 }
 
-// MakeNamespace makes a namespace with this name, which must not be there.
+// MakeNamespace makes a namespace with this name, which must not be there, and returns when the server knows it: under
+// load that may be a moment later.
 func (l *LibSQL) MakeNamespace(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	status, body, err := request(ctx, http.MethodPost, "http://"+addr(l.port+1)+"/v1/namespaces/"+name+"/create", "{}")
+	status, body, err := request(ctx, http.MethodPost, "http://"+addr(l.port+1)+"/v1/namespaces/"+name+"/create", "", "{}")
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("%d %s", status, body)
 	}
-	if err != nil {
-		return fmt.Errorf("namespace %s: %w", name, err)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for err == nil {
+		status, _, err = request(ctx, http.MethodPost, l.URL("http")+"/v2/pipeline", name+".libsql.example", `{"requests":[{"type":"close"}]}`)
+		if err == nil && status != http.StatusNotFound {
+			return nil
+		}
+		<-tick.C
 	}
-	return nil
+	return fmt.Errorf("namespace %s: %w", name, err)
 }
 
-// request makes one request on a connection of its own.
-func request(ctx context.Context, method, url, body string) (status int, answer []byte, err error) {
+// request makes one request on a connection of its own. host is the name to tell the server, "" for the URL's.
+func request(ctx context.Context, method, url, host, body string) (status int, answer []byte, err error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, err
 	}
+	r.Host = host
 	r.Header.Set("Content-Type", "application/json")
 	transport := &http.Transport{DisableKeepAlives: true}
 	response, err := transport.RoundTrip(r)

@@ -27,7 +27,7 @@ func TestLibSQLKillAndPause(t *testing.T) {
 	ask := func(sql string) (string, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		_, body, err := request(ctx, http.MethodPost, l.URL("http")+"/v2/pipeline",
+		_, body, err := request(ctx, http.MethodPost, l.URL("http")+"/v2/pipeline", "",
 			`{"requests":[{"type":"execute","stmt":{"sql":"`+sql+`"}},{"type":"close"}]}`)
 		return string(body), err
 	}

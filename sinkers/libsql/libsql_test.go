@@ -5,6 +5,7 @@ package libsql_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -86,7 +87,7 @@ func TestPerTenantConformance(t *testing.T) {
 					}
 					made[tenant] = true
 				}
-				return tenants.Resolve(ctx, tenant)
+				return resolveNew(ctx, tenants, tenant)
 			},
 			Tenants: func(context.Context) iter.Seq2[string, error] {
 				mu.Lock()
@@ -107,6 +108,23 @@ func TestPerTenantConformance(t *testing.T) {
 	}
 	sinkertest.Run(t, func(t *testing.T) sinkers.Sinker { return open(t, sinkers.Retention{}) },
 		sinkertest.SplitByTenant(), sinkertest.LargeBatch(2_000), sinkertest.Retained(open))
+}
+
+// resolveNew opens the database of a namespace that was just made: under load the server may take a moment to know it.
+func resolveNew(ctx context.Context, tenants libsql.Tenants, tenant string) (sinkers.Sinker, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := tenants.Resolve(ctx, tenant)
+		if !errors.Is(err, libsql.ErrNoDatabase) {
+			return s, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // TestTenantWithoutDatabase: its rows wait until it has one, and nobody else's do.
