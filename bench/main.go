@@ -62,7 +62,7 @@ func run(args []string) (err error) {
 	fl.StringVar(&s.match, "match", "", "measure only candidates whose name has this in it")
 	fl.IntVar(&s.blocks, "blocks", 7, "blocks of bursts for each candidate; the best counts")
 	fl.IntVar(&s.bursts, "bursts", 40, "bursts of a block")
-	fl.DurationVar(&s.pause, "pause", 8*time.Millisecond, "rest before each burst")
+	fl.DurationVar(&s.pause, "pause", 4*time.Millisecond, "rest before each burst: with 4 ms, some 20,000 events a second")
 	fl.Int64Var(&s.backlog, "backlog", 1<<30, "bytes of the log that is recovered")
 	fl.IntVar(&s.ship, "ship", 200_000, "events to ship")
 	if err := fl.Parse(args); err != nil {
