@@ -44,6 +44,10 @@ bench: ## what an event costs its caller, beside the peers; the log beside its c
 bench-ship: ## shipping to a real Apache Kafka beside franz-go alone (needs Java 17, Maven)
 	go test -tags integration -run '^$$' -bench Ship -benchtime 5x ./producer
 
+.PHONY: bench-sinks
+bench-sinks: ## what the sinks store beside the bare drivers, on real servers; first and thousandth page (needs pip, npm)
+	cd bench && go run ./sinks $(BENCHFLAGS)
+
 .PHONY: peers
 peers: ## other logs and ours under the same faults: the table of docs/peers.md
 	cd bench && go run ./walfaults

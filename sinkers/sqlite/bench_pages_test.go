@@ -13,7 +13,7 @@ import (
 	"github.com/firetrail/firetrail/sinkers"
 )
 
-// BenchmarkPages reads a tenant's first page of 50 and its thousandth in turn, from 200,000 small events of 4 tenants;
+// BenchmarkPages reads a tenant's first page of 50 and its thousandth in turn, from 220,000 small events of 4 tenants;
 // FIRETRAIL_PAGE_ROWS=5000000 is the long form. What counts is the ratio.
 func BenchmarkPages(b *testing.B) {
 	total := 220_000
