@@ -11,13 +11,44 @@ import (
 	"github.com/firetrail/firetrail/sinkers"
 )
 
-// write stores b, as often as it takes: it waits for an outage to end. A row that fails by itself, and of which
-// nothing tells whether it is at fault or the sink, ends the replay: in Kafka it is safe.
+// write stores b. Where each tenant has a database of its own it does so one by one: what one database stores
+// says nothing of another that is away.
 func (r *replaying) write(ctx context.Context, b *batch) error {
+	perTenant, ok := r.Sink.(sinkers.PerTenant)
+	if !ok {
+		return r.writeTo(ctx, r.store, b)
+	}
+	for _, part := range byTenant(b) {
+		if err := r.writeTo(ctx, newStore(perTenant.Of(part.rows[0].Tenant), r.Retry), part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// byTenant returns the rows of each tenant, in order, as a batch.
+func byTenant(b *batch) (parts []*batch) {
+	of := map[string]*batch{}
+	for i := range b.items {
+		part := of[b.rows[i].Tenant]
+		if part == nil {
+			part = &batch{oldest: b.oldest}
+			of[b.rows[i].Tenant] = part
+			parts = append(parts, part)
+		}
+		part.add(b.items[i], recordBytes(b.items[i].rec))
+		part.rows = append(part.rows, b.rows[i])
+	}
+	return parts
+}
+
+// writeTo stores b, as often as it takes: it waits for an outage to end. A row that fails by itself, and of which
+// nothing tells whether it is at fault or the sink, ends the replay: in Kafka it is safe.
+func (r *replaying) writeTo(ctx context.Context, s *store, b *batch) error {
 	if b.len() == 0 {
 		return nil
 	}
-	rest, err := r.store.attempt(ctx, b, r)
+	rest, err := s.attempt(ctx, b, r)
 	backoff := r.Retry.outage()
 	for tries := 0; rest != nil; tries++ {
 		if ctx.Err() != nil {
@@ -25,7 +56,7 @@ func (r *replaying) write(ctx context.Context, b *batch) error {
 		}
 		r.Logger.Warn("write failed; it is tried again", "rows", rest.len(), "err", err)
 		if tries >= r.Retry.Attempts || sinkers.IsPermanent(err) {
-			if rest, _ = r.store.isolate(ctx, rest, err, r, tries >= patience); len(r.unsure) > 0 {
+			if rest, _ = s.isolate(ctx, rest, err, r, tries >= patience); len(r.unsure) > 0 {
 				return errors.Join(r.unsure...)
 			}
 			if rest == nil {
@@ -36,7 +67,7 @@ func (r *replaying) write(ctx context.Context, b *batch) error {
 		if err := sleepOr(ctx, next, nil); err != nil {
 			return err
 		}
-		rest, err = r.store.attempt(ctx, rest, r)
+		rest, err = s.attempt(ctx, rest, r)
 	}
 	return nil
 }

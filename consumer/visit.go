@@ -76,7 +76,7 @@ func (l *lane) visit(hard context.Context, b *batch) (left leftover) {
 			left = l.write(hard, b)
 		}
 	}
-	if left.rest == nil && !left.away {
+	if left.rest == nil { // away too, where the batches are spilled: else nothing might come that tries them again
 		if w.suspect.isDue() {
 			w.retrySuspects(hard)
 		}
