@@ -106,7 +106,13 @@ func (k *bookkeeper) write(ctx context.Context) (left int, last error) {
 	k.notes, k.count = map[string][]sinkers.LedgerEntry{}, 0
 	k.mu.Unlock()
 	for tenant, entries := range notes {
-		if err := k.append(ctx, tenant, entries); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		err := k.append(ctx, tenant, entries)
+		switch {
+		case err == nil, errors.Is(err, errors.ErrUnsupported):
+		case sinkers.IsPermanent(err): // such as a tenant that will never have a database: they would only fill the room
+			k.lost(len(entries))
+			k.log.Error("letters will not be noted in the ledger", "tenant", tenant, "letters", len(entries), "err", err)
+		default:
 			last = err
 			continue
 		}
