@@ -141,3 +141,16 @@ func TestRefusedRowsAreToldByIndex(t *testing.T) {
 		StoredHashes: map[int][16]byte{150: rows[150].Hash},
 	}, res)
 }
+
+// TestPrunedBetweenMicrosecondsStaysAway: what a cut-off that is no whole microsecond deletes is refused from then on.
+func TestPrunedBetweenMicrosecondsStaysAway(t *testing.T) {
+	s := openAt(t, tempPath(t))
+	rows := someRows(t, 0, 10)
+	mustWrite(t, s, rows)
+	n, err := s.Prune(t.Context(), rows[4].Time.Add(time.Nanosecond), false)
+	require.NoError(t, err)
+	res, err := s.Write(t.Context(), sinkers.Batch{Rows: rows})
+	require.NoError(t, err)
+	require.EqualValues(t, n, res.Expired)
+	require.Zero(t, res.Stored)
+}

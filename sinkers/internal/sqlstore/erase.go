@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/firetrail/firetrail/sinkers"
@@ -69,10 +68,9 @@ const (
 	SelectBuried = "SELECT EXISTS (SELECT 1 FROM audit_tombstones WHERE tenant_id = ?1)"
 )
 
-// Cutoff is a retention's cut-off in µs; that of none is the least.
+// Cutoff is a retention's or a prune's cut-off in µs, rounded up like the bound of what is deleted; that of none is
+// the least.
 func Cutoff(t time.Time) int64 {
-	if t.IsZero() {
-		return math.MinInt64
-	}
-	return t.UnixMicro()
+	cutoff, _ := sinkers.Query{From: t}.TimeRange()
+	return cutoff
 }
