@@ -59,50 +59,51 @@ func (s *Sink) prune(ctx context.Context, to int64, dryRun bool) (n int64, err e
 	if err != nil {
 		return 0, err
 	}
-	for _, m := range months {
-		old := fmt.Sprintf("_partition_id = '%s' AND time_us < %d", m.id, to)
-		count, err := s.count(ctx, old)
-		if err != nil {
+	for _, id := range months {
+		count, err := s.pruneMonth(ctx, id, to, dryRun)
+		if n += count; err != nil {
 			return n, err
 		}
-		if !dryRun && count > 0 {
-			if err := s.noteDeleted(ctx, old, sinkers.LedgerExpired); err != nil {
-				return n, err
-			}
-			statement := fmt.Sprintf("ALTER TABLE audit_events DROP PARTITION ID '%s'", m.id)
-			if m.newest >= to {
-				statement = fmt.Sprintf("DELETE FROM audit_events IN PARTITION ID '%s' WHERE time_us < %d", m.id, to)
-			}
-			if err := s.conn.Exec(ctx, statement); err != nil {
-				return n, err
-			}
-		}
-		n += count
 	}
 	return n, nil
 }
 
-// month is a partition of the table.
-type month struct {
-	id     string // 202411
-	newest int64  // µs since 1970
+// pruneMonth prunes a partition of the table. It is dropped only when all of the month is over: another process may
+// just be storing what is newer, in a month that had none.
+func (s *Sink) pruneMonth(ctx context.Context, id string, to int64, dryRun bool) (int64, error) {
+	old := fmt.Sprintf("_partition_id = '%s' AND time_us < %d", id, to)
+	n, err := s.count(ctx, old)
+	if err != nil || dryRun || n == 0 {
+		return n, err
+	}
+	if err := s.noteDeleted(ctx, old, sinkers.LedgerExpired); err != nil {
+		return 0, err
+	}
+	statement := fmt.Sprintf("DELETE FROM audit_events IN PARTITION ID '%s' WHERE time_us < %d", id, to)
+	if begin, err := time.Parse("200601", id); err == nil && begin.AddDate(0, 1, 0).UnixMicro() <= to {
+		statement = fmt.Sprintf("ALTER TABLE audit_events DROP PARTITION ID '%s'", id)
+	}
+	if err := s.conn.Exec(ctx, statement); err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
-// months returns those that may hold events from before a time, the oldest first. It reads no rows: each part of
-// the table has its bounds beside it.
-func (s *Sink) months(ctx context.Context, to int64) (months []month, err error) {
-	rows, err := s.conn.Query(ctx, fmt.Sprintf("SELECT _partition_id AS p, max(time_us) FROM audit_events "+
+// months returns the partitions that may hold events from before a time, such as 202411, the oldest first. It reads
+// no rows: each part of the table has its bounds beside it.
+func (s *Sink) months(ctx context.Context, to int64) (months []string, err error) {
+	rows, err := s.conn.Query(ctx, fmt.Sprintf("SELECT _partition_id AS p FROM audit_events "+
 		"GROUP BY p HAVING min(time_us) < %d ORDER BY p", to))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		var m month
-		if err := rows.Scan(&m.id, &m.newest); err != nil {
+		var id string
+		if err := rows.Scan(&id); err != nil {
 			return nil, err
 		}
-		months = append(months, m)
+		months = append(months, id)
 	}
 	return months, rows.Err()
 }

@@ -166,6 +166,26 @@ func TestManyMonths(t *testing.T) {
 	}
 }
 
+// What another process stores while a month is pruned, in which so far everything was old, stays.
+func TestPruneBesideAWriter(t *testing.T) {
+	s := openWith(t, configOf(t, testenv.SharedClickHouse(t), Native))
+	rows := someRows(t, "a", 0, 10)
+	_, err := s.Write(t.Context(), sinkers.Batch{Rows: rows[:5]})
+	require.NoError(t, err)
+	to := rows[5].Time.UnixMicro()
+	require.NoError(t, s.keepCutoff(t.Context(), to))
+	months, err := s.months(t.Context(), to)
+	require.NoError(t, err)
+	_, err = s.Write(t.Context(), sinkers.Batch{Rows: rows[5:]})
+	require.NoError(t, err)
+	for _, id := range months {
+		n, err := s.pruneMonth(t.Context(), id, to, false)
+		require.NoError(t, err)
+		require.EqualValues(t, 5, n)
+	}
+	require.Len(t, found(t, s, sinkers.Query{Tenant: "a"}), 5)
+}
+
 // The token: a lost answer makes an insert come twice, and it is stored once even where nothing looks it up; other
 // rows are never taken for it.
 func TestToken(t *testing.T) {
