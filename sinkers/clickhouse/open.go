@@ -19,7 +19,10 @@ func Open(ctx context.Context, cfg Config) (*Sink, error) {
 		return nil, fmt.Errorf("clickhouse: %w", err)
 	}
 	s := newSink(cfg.withDefaults())
-	conn, err := clickhouse.Open(s.cfg.options())
+	o := s.cfg.options()
+	s.http.conns = s.cfg.MaxConns
+	o.TransportFunc = s.http.use
+	conn, err := clickhouse.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse: %w", err)
 	}

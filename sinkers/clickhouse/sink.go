@@ -20,6 +20,7 @@ import (
 type Sink struct {
 	cfg  Config
 	conn driver.Conn
+	http transport
 
 	turn    chan struct{} // holds one token: whoever writes has it, and the columns
 	columns columns
@@ -146,6 +147,7 @@ func (s *Sink) close() error {
 	s.mu.Unlock()
 	s.shut()
 	s.inFlight.Wait()
+	defer s.http.close()
 	if err := s.conn.Close(); err != nil {
 		return fmt.Errorf("clickhouse: %s: close: %w", s.name(), err)
 	}
