@@ -189,6 +189,9 @@ func (c *Config) validate() error {
 	if c.MaxTenantBytes < 0 {
 		bad("MaxTenantBytes: %d is negative; leave it out for no bound", c.MaxTenantBytes)
 	}
+	if c.LetterInterval > 0 && c.LetterInterval < time.Millisecond {
+		bad("LetterInterval: %s is below 1ms; leave it out for the default", c.LetterInterval)
+	}
 	if c.MaxInFlight < 0 {
 		bad("MaxInFlight: %d is negative", c.MaxInFlight)
 	}

@@ -23,6 +23,8 @@ func TestEmit(t *testing.T) {
 	require.GreaterOrEqual(t, p.Stats().Shipped, uint64(1))
 	require.ErrorContains(t, p.Emit(ctx, firetrail.Event{}, OnDisk), "action")
 	require.ErrorContains(t, p.Emit(ctx, firetrail.Event{Action: created.Name(), New: firetrail.JSON(make(chan int))}, OnDisk), "new")
+	cut := firetrail.Event{Action: created.Name(), New: firetrail.JSON(make(chan int)), Truncated: firetrail.TruncatedNew}
+	require.ErrorContains(t, p.Emit(ctx, cut, OnDisk), "new", "whatever was left out before")
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	require.ErrorIs(t, p.Emit(ended, event("a", 3), OnBroker), context.Canceled)

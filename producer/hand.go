@@ -20,7 +20,7 @@ func (s *shipper) hand(ctx context.Context, c *cursor, r wal.Record) bool {
 		err = fmt.Errorf("record type %d is not known; a newer program wrote it", r.Type)
 	}
 	if err != nil {
-		return s.window.settled(r.Seq) || s.bury(ctx, r, err, dlq.ReasonInvalid)
+		return s.window.settled(r.Seq) || s.buryAtLast(ctx, r, err)
 	}
 	s.key.Key = head.Tenant
 	d := s.destinations[s.p.route.hash.Partition(&s.key, len(s.destinations))]
@@ -77,12 +77,16 @@ func (s *shipper) send(ctx context.Context, d *destination, r wal.Record, id fir
 	reason := dlq.ReasonInvalid
 	if why == nil && d.culprit == r.Seq {
 		reason, why = dlq.ReasonUnsendable, d.why
-		d.culprit, d.why, d.aloneTo = 0, nil, 0
 	}
 	if why != nil {
 		s.window.takeBack(f)
-		if !s.bury(ctx, r, why, reason) {
-			return noRoom
+		if err := s.bury(ctx, r, why, reason); err != nil { // what follows keeps its place behind it; others go on
+			s.complain("a dead letter can't be written; its partition waits for it", err)
+			s.rest(d)
+			return hasFailed
+		}
+		if d.culprit == r.Seq {
+			d.culprit, d.why, d.aloneTo = 0, nil, 0
 		}
 		return isDone
 	}
@@ -152,23 +156,26 @@ func recordHeaders() (hs []kgo.RecordHeader) {
 	return hs
 }
 
-// bury makes a letter of a record that can't be sent, and reports false when ctx ended before it was kept.
-func (s *shipper) bury(ctx context.Context, r wal.Record, why error, reason string) bool {
-	l := s.p.letter(r.Type, r.Payload, reason, why)
-	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
-		err := s.p.letters.bury(ctx, r.Type, l)
+// bury makes a letter of a record that can't be sent. After an error it is where it was.
+func (s *shipper) bury(ctx context.Context, r wal.Record, why error, reason string) error {
+	if err := s.p.letters.bury(ctx, r.Type, s.p.letter(r.Type, r.Payload, reason, why)); err != nil {
+		return err
+	}
+	s.p.holder(r).giveBack(len(r.Payload))
+	s.release(s.window.finish(r.Seq, fmt.Errorf("%w: %w", ErrRefused, why)))
+	return nil
+}
+
+// buryAtLast is bury for what is no event, and so goes to no partition that could wait for it. It reports false when
+// ctx ended before it was kept.
+func (s *shipper) buryAtLast(ctx context.Context, r wal.Record, why error) bool {
+	for backoff := minBackoff; ctx.Err() == nil; backoff = min(2*backoff, maxBackoff) {
+		err := s.bury(ctx, r, why, dlq.ReasonInvalid)
 		if err == nil {
-			s.p.holder(r).giveBack(len(r.Payload))
-			s.release(s.window.finish(r.Seq, fmt.Errorf("%w: %w", ErrRefused, why)))
 			return true
 		}
 		s.complain("a dead letter can't be written; shipping waits for it", err)
-		t := time.NewTimer(backoff)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return false
-		}
+		pause(ctx, backoff)
 	}
+	return false
 }

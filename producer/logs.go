@@ -49,7 +49,7 @@ func (p *Producer) openLogs() error {
 		if err != nil {
 			return err
 		}
-		p.log = l
+		p.use(l)
 		p.start(p.logs.add(p, l, -1), false)
 		return nil
 	}
@@ -69,7 +69,7 @@ func (p *Producer) openLogs() error {
 	select {
 	case o := <-opening:
 		if o.err == nil {
-			p.log = o.log
+			p.use(o.log)
 			p.start(p.logs.add(p, o.log, o.slot), false)
 			p.wg.Go(p.adopt)
 			return nil

@@ -202,7 +202,7 @@ func (k *parking) put(reader *wal.Reader, during time.Duration) error {
 	next, size, events := k.next, 0, uint64(0)
 	for len(batch) < parkLetters && size < parkBytes {
 		var err error
-		if records, err = reader.Read(ctx, records[:0], readBatch); err != nil {
+		if records, err = k.s.readOn(ctx, reader, records[:0]); err != nil {
 			if ctx.Err() == nil {
 				pause(ctx, during) // the shipper complains of a log that can't be read
 			}

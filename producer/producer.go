@@ -167,10 +167,10 @@ type place struct {
 func (p *Producer) take(e *firetrail.Event, b *[]byte, strict bool, told chan<- error) (at place, err error) {
 	enc, truncated, err := e.AppendBinary((*b)[:0])
 	*b = enc
+	if strict && err != nil {
+		return place{}, err
+	}
 	if truncated != e.Truncated {
-		if strict && err != nil {
-			return place{}, err
-		}
 		p.truncated.Add(1)
 	}
 	p.mu.Lock()
@@ -238,12 +238,22 @@ func (p *Producer) spill(typ byte, enc []byte, why error) (place, error) {
 	return place{}, why
 }
 
+// use has events go to a log. It is called under mu, or before anybody fires.
+func (p *Producer) use(log *wal.Log) {
+	p.log = log
+	p.countPending()
+}
+
+func (p *Producer) countPending() {
+	s := p.log.Stats()
+	p.pending = int64(s.Next - 1 - s.Released)
+}
+
 // room reports whether MaxEvents leaves room for one more. The log is asked only when the count since the
 // last answer says that it may be full.
 func (p *Producer) room() bool {
 	if p.pending >= int64(p.cfg.MaxEvents) {
-		s := p.log.Stats()
-		p.pending = int64(s.Next - 1 - s.Released)
+		p.countPending()
 	}
 	if p.pending >= int64(p.cfg.MaxEvents) {
 		return false

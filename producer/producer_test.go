@@ -436,8 +436,8 @@ func TestConcurrentFire(t *testing.T) {
 }
 
 func TestConfigErrorsComeTogether(t *testing.T) {
-	_, err := New(Config{OnFull: FullDrop, Namespace: "../x", MaxEvents: -1})
-	for _, field := range []string{"Kafka", "Dir", "OnFull", "MaxEvents"} {
+	_, err := New(Config{OnFull: FullDrop, Namespace: "../x", MaxEvents: -1, LetterInterval: time.Microsecond})
+	for _, field := range []string{"Kafka", "Dir", "OnFull", "MaxEvents", "LetterInterval"} {
 		require.ErrorContains(t, err, field)
 	}
 	_, err = New(Config{Kafka: kafkaclient.Config{Brokers: []string{"b"}}, Dir: t.TempDir(), Namespace: "../x"})

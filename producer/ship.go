@@ -62,7 +62,7 @@ const (
 func newShipper(p *Producer, log *wal.Log) *shipper {
 	s := log.Stats()
 	return &shipper{
-		p: p, log: log, recovered: s.Released + s.Recovered, window: newWindow(s.Released),
+		p: p, log: log, recovered: s.Next - 1, window: newWindow(s.Released),
 		arenas: arenas{free: make(chan *arena, maxFree)},
 	}
 }
@@ -181,26 +181,35 @@ func (s *shipper) step(ctx context.Context) error {
 func (s *shipper) read(ctx context.Context, c *cursor, wait time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	from := c.reader.Next()
-	records, err := c.reader.Read(ctx, c.batch[:0], readBatch)
+	records, err := s.readOn(ctx, c.reader, c.batch[:0])
 	c.batch, c.at = records, 0
-	for _, r := range records {
-		if r.Seq > from {
-			s.release(s.window.skip(from, r.Seq-1))
-		}
-		from = r.Seq + 1
-	}
 	if len(records) > 0 && c == &s.first {
 		s.ages.note(records[0], s.window.mark())
 	}
 	switch {
 	case err == nil, errors.Is(err, wal.ErrClosed):
 		return err == nil, err
-	case ctx.Err() == nil:
+	case ctx.Err() == nil || !errors.Is(err, ctx.Err()):
 		s.complain("the log can't be read", err)
 		s.window.wait(ctx, minBackoff)
 	}
 	return false, nil
+}
+
+// readOn appends the next records to dst. What the log has lost before them, or at its end, is done with.
+func (s *shipper) readOn(ctx context.Context, reader *wal.Reader, dst []wal.Record) ([]wal.Record, error) {
+	from := reader.Next()
+	records, err := reader.Read(ctx, dst, readBatch)
+	for _, r := range records {
+		if r.Seq > from {
+			s.release(s.window.skip(from, r.Seq-1))
+		}
+		from = r.Seq + 1
+	}
+	if next := reader.Next(); next > from {
+		s.release(s.window.skip(from, next-1))
+	}
+	return records, err
 }
 
 // pass deals with the records a cursor has read, until one has to wait, and reports whether it dealt with any.
@@ -267,6 +276,11 @@ func (s *shipper) outage(d *destination, err error) {
 		s.purge()
 		s.p.route.forget(err)
 	}
+	s.rest(d)
+}
+
+// rest has nothing more sent to a destination for a while: longer each time, until something is acknowledged.
+func (s *shipper) rest(d *destination) {
 	if s.window.ackedSince(d, d.notBefore) {
 		d.backoff = 0
 	}

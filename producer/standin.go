@@ -112,7 +112,8 @@ func (p *Producer) switchLog(r *wal.Reader, standIn, o *openLog) error {
 			return err
 		}
 	}
-	p.log, p.standIn = o.log, false
+	p.use(o.log)
+	p.standIn = false
 	return nil
 }
 

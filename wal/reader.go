@@ -80,7 +80,8 @@ func (r *Reader) Read(ctx context.Context, dst []Record, most int) ([]Record, er
 		r.l.mu.Lock()
 		closed, news := r.l.closed, r.l.news
 		inMemory := r.l.disk == nil || r.l.queued || r.l.state.State == Degraded
-		r.next = max(r.next, r.l.released+1)
+		// Nothing may come behind a loss that was told already, so that only this gets the reader to its end.
+		r.next = r.l.gaps.past(max(r.next, r.l.released+1))
 		r.l.mu.Unlock()
 		if closed {
 			return dst, ErrClosed
