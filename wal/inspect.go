@@ -48,7 +48,32 @@ type RingReport struct {
 // process has it open or not. Of cfg only Dir and FS matter. Each record above the mark is given to
 // visit, if that isn't nil, once and in order; its payload is valid until visit returns. It holds the ring and two
 // segments in memory.
-func Inspect(cfg Config, visit func(Record)) (r Report, err error) {
+//
+// Of a log in use it can't see everything at one moment: a record may be appended where the ring was read already, and
+// not yet be in the segment that is read next. So what seems to be missing there is looked for again.
+func Inspect(cfg Config, visit func(Record)) (Report, error) {
+	r, err := inspect(cfg, visit)
+	for tries := 0; tries < 3 && err == nil && r.InUse && len(r.Missing) > 0; tries++ {
+		var again Report
+		again, err = inspect(cfg, nil)
+		r.Missing = inBoth(r.Missing, again.Missing)
+	}
+	return r, err
+}
+
+// inBoth returns what two lists of losses, in order, have in common.
+func inBoth(a, b []Loss) (both []Loss) {
+	for _, x := range a {
+		for _, y := range b {
+			if from, to := max(x.From, y.From), min(x.To, y.To); from <= to {
+				both = append(both, Loss{From: from, To: to, Name: x.Name, Reason: x.Reason})
+			}
+		}
+	}
+	return both
+}
+
+func inspect(cfg Config, visit func(Record)) (r Report, err error) {
 	if cfg.FS == nil {
 		cfg.FS = readOnlyFS{OSFS()}
 	}
@@ -93,24 +118,7 @@ func Inspect(cfg Config, visit func(Record)) (r Report, err error) {
 	slices.Sort(r.Damaged)
 	v.missing(m.synced, "", "the mark says they were on the disk")
 	v.missing(m.kept, "", "they were not on the disk yet")
-	return r, errors.Join(err, v.releasedMeanwhile(cfg))
-}
-
-// releasedMeanwhile drops from what is missing what a process that has the log open released, and deleted, while it
-// was looked at.
-func (v *inspection) releasedMeanwhile(cfg Config) error {
-	if !v.report.InUse || len(v.report.Missing) == 0 {
-		return nil
-	}
-	m, _, err := readMark(cfg.FS, filepath.Join(cfg.Dir, markName))
-	var rest []Loss
-	for _, loss := range v.report.Missing {
-		if loss.From = max(loss.From, m.released+1); loss.From <= loss.To {
-			rest = append(rest, loss)
-		}
-	}
-	v.report.Missing = rest
-	return err
+	return r, err
 }
 
 // readOnlyFS opens files for reading alone, so that a copy of a log on a medium that can't be written to can be

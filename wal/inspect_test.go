@@ -128,3 +128,15 @@ func TestInspectRing(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, r.Ring.Problem, "its version is 2")
 }
+
+func TestInBoth(t *testing.T) {
+	losses := func(ranges ...uint64) (all []Loss) {
+		for i := 0; i < len(ranges); i += 2 {
+			all = append(all, Loss{From: ranges[i], To: ranges[i+1]})
+		}
+		return all
+	}
+	require.Equal(t, losses(5, 6, 9, 10, 30, 30), inBoth(losses(1, 10, 20, 25, 30, 40), losses(5, 6, 9, 12, 26, 30)))
+	require.Empty(t, inBoth(losses(1, 10), losses(11, 12)))
+	require.Empty(t, inBoth(losses(1, 10), nil))
+}
