@@ -140,3 +140,43 @@ func TestForeignSegmentIsRefused(t *testing.T) {
 	_, err = Open(cfg)
 	require.ErrorContains(t, err, "another log")
 }
+
+// TestCopySurvivesAPowerCut: the copy of a damaged file is on the disk before the file is removed.
+func TestCopySurvivesAPowerCut(t *testing.T) {
+	cfg, fsys := written(t, 60)
+	name := segmentName(cfg.Dir, 0)
+	fsys.files[name].b[10] ^= 1
+	fsys.files[name].b[headerSize+10] ^= 1
+	bad := string(fsys.files[name].b)
+	cfg.FS = fsys
+	open(t, cfg)
+	calls := 0
+	c := fsys.crash(func() bool { calls++; return calls > len(fsys.files) })
+	for _, d := range c.files {
+		if string(d.b) == bad {
+			return
+		}
+	}
+	t.Fatal("neither the file nor its copy is there")
+}
+
+// TestEachCopyHasItsName: a segment whose header is bad leaves its number to another one, which may come to harm too.
+func TestEachCopyHasItsName(t *testing.T) {
+	cfg, fsys := written(t, 10)
+	cfg.FS = fsys
+	name := segmentName(cfg.Dir, 0)
+	for range 2 {
+		fsys.files[name].b[10] ^= 1
+		fsys.files[name].b[headerSize+10] ^= 1
+		l := open(t, cfg)
+		appendN(t, l, 10)
+		require.NoError(t, closeLog(l))
+	}
+	copies := 0
+	for f := range fsys.files {
+		if filepath.Dir(f) == filepath.Join(cfg.Dir, damagedDir) {
+			copies++
+		}
+	}
+	require.Equal(t, 2, copies)
+}

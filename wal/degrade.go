@@ -44,13 +44,18 @@ func (d *disk) degrade(reason error) {
 	}
 }
 
-// salvage syncs what was copied from a ring that failed, since the copy is all there is of it.
+// salvage syncs what was copied to a file that is given up, where the copy is all there is of it: of a ring that failed,
+// or that was trusted to the kernel.
 func (d *disk) salvage() {
 	l := d.l
 	l.mu.Lock()
 	failed := d.ringFailed
 	l.mu.Unlock()
-	if failed == nil || d.w.flush() != nil || d.w.sync() != nil {
+	if failed == nil && l.cfg.Sync != SyncNone {
+		return
+	}
+	_ = d.w.flush() // what wasn't flushed doesn't count as copied
+	if d.w.sync() != nil {
 		return
 	}
 	l.mu.Lock()

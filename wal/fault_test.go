@@ -201,3 +201,104 @@ func TestMarkNeverGoesBack(t *testing.T) {
 	got := readBackMark(t, fsys, "/log")
 	require.Equal(t, []uint64{10, 25, 30}, []uint64{got.released, got.synced, got.kept})
 }
+
+// never keeps nothing of what was not synced.
+func never() bool { return false }
+
+// TestRingFailsWithTheSync: what a failed sync was asked for isn't on the disk, though a second sync of the file succeeds; the
+// records of a ring that failed at the same moment are saved from the ring.
+func TestRingFailsWithTheSync(t *testing.T) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	cfg.SyncEvery = time.Hour
+	l := open(t, cfg)
+	appendN(t, l, 1)
+	require.NoError(t, l.Sync(timeout(t)))
+	failed := false
+	fsys.setFault(func(op, name string) error {
+		if op != "sync" || !strings.HasSuffix(name, segmentSuffix) || failed {
+			return nil
+		}
+		failed = true
+		l.mu.Lock()
+		_ = l.disk.ringFails(&ringError{"a test"})
+		l.mu.Unlock()
+		return syscall.EIO
+	})
+	last := appendN(t, l, 20)
+	require.ErrorIs(t, l.Sync(timeout(t)), ErrDegraded)
+	state(t, l, Healthy)
+	require.NoError(t, l.Sync(timeout(t)))
+	cfg.FS = fsys.crash(never)
+	l = open(t, cfg)
+	require.Equal(t, sequence(1, last), readAll(t, l, last))
+}
+
+// TestRingWhoseLastRecordIsBad is copied aside before it is replaced, like any other of which something is missing.
+func TestRingWhoseLastRecordIsBad(t *testing.T) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	l := open(t, cfg)
+	free := fsys.hang("write")
+	last := appendN(t, l, 20)
+	l.mu.Lock()
+	l.ring.b[l.ring.head-1] ^= 1
+	aside := filepath.Join(cfg.Dir, damagedDir, asideName(l.ring.gen))
+	l.mu.Unlock()
+	free()
+	require.Eventually(t, func() bool { return l.Stats().Lost == 1 }, 30*time.Second, time.Millisecond)
+	state(t, l, Healthy)
+	appendN(t, l, 1)
+	require.Equal(t, append(sequence(1, last-1), last+1), readAll(t, l, last+1))
+	fsys.mu.Lock()
+	defer fsys.mu.Unlock()
+	require.Contains(t, fsys.files, aside)
+}
+
+// TestRingHasNoHole: a record that the overflow has no room for doesn't end it, though all that was in it was released: the ring
+// has no place for a sequence that isn't its next.
+func TestRingHasNoHole(t *testing.T) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	cfg.MaxOverflow, cfg.HangAfter = 2<<10, 20*time.Millisecond
+	l := open(t, cfg)
+	free := fsys.hang("")
+	defer free()
+	var last uint64
+	for safe := true; safe; {
+		var err error
+		last, safe, err = l.Append(1, make([]byte, 1<<10))
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.hung }, 30*time.Second, time.Millisecond)
+	l.Release(last)
+	_, _, err := l.Append(1, make([]byte, 4<<10))
+	require.ErrorIs(t, err, ErrFull)
+	_, safe, err := l.Append(1, []byte("small"))
+	require.NoError(t, err)
+	require.False(t, safe, "a scan of the ring would take it for another ring's")
+}
+
+// TestSyncNoneAfterAFailure: Sync is believed for what was copied to a file that was given up, too.
+func TestSyncNoneAfterAFailure(t *testing.T) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	cfg.Sync = SyncNone
+	l := open(t, cfg)
+	appendN(t, l, 20)
+	require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.copied == 20 }, 30*time.Second, time.Millisecond)
+	fsys.setFault(func(op, name string) error {
+		if strings.HasSuffix(name, segmentSuffix) {
+			return onlyOf(syscall.ENOSPC, op, "write")
+		}
+		return nil
+	})
+	last := appendN(t, l, 1)
+	state(t, l, Degraded)
+	fsys.setFault(nil)
+	state(t, l, Healthy)
+	require.NoError(t, l.Sync(timeout(t)))
+	cfg.FS = fsys.crash(never)
+	l = open(t, cfg)
+	require.Equal(t, sequence(1, last), readAll(t, l, last))
+}

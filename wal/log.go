@@ -168,7 +168,8 @@ func (l *Log) append(typ byte, payload []byte) (seq uint64, safe bool, err error
 	}
 	if l.disk != nil {
 		if l.queue.bytes+int64(queueHeader+len(payload)) > l.cfg.MaxOverflow {
-			l.queued = !l.queue.empty() || l.disk.ringFailed != nil
+			// The queue may have been emptied by a release: then the ring's next record isn't this log's.
+			l.queued = !l.queue.empty() || l.disk.ringFailed != nil || l.ring.headSeq != l.next
 			return 0, false, ErrFull
 		}
 		l.stats.Unprotected++

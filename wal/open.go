@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -212,13 +213,18 @@ func (l *Log) badSegment(name string) error {
 	if l.cfg.Strict {
 		return fmt.Errorf("wal: %s: its header is damaged", name)
 	}
-	aside, err := setAside(l.cfg.FS, l.cfg.Dir, name, filepath.Base(name))
+	aside, err := setAside(l.cfg.FS, l.cfg.Dir, name, asideSegment(name, b))
 	if err != nil {
 		return fmt.Errorf("wal: setting aside %s: %w", name, err)
 	}
 	l.stats.Damaged++
 	l.cfg.Logger.Error("wal: a segment's header is damaged; it was set aside", "file", name, "copy", aside)
 	return l.cfg.FS.Remove(name)
+}
+
+// asideSegment names the copy of a segment that is removed: its number may be given again.
+func asideSegment(name string, b []byte) string {
+	return fmt.Sprintf("%s-%08x", filepath.Base(name), crc32.Checksum(b, castagnoli))
 }
 
 func syncFile(fsys FS, name string) error {

@@ -311,7 +311,7 @@ func setAside(fsys FS, dir, name, as string) (copied string, err error) {
 	copied = filepath.Join(to, as)
 	part := copied + ".part"
 	if f, err := fsys.Open(copied); err == nil {
-		return copied, f.Close()
+		return copied, errors.Join(f.Close(), fsys.SyncDir(to), fsys.SyncDir(dir))
 	}
 	src, err := fsys.Open(name)
 	if err != nil {
@@ -326,5 +326,8 @@ func setAside(fsys FS, dir, name, as string) (copied string, err error) {
 	if err = errors.Join(err, dst.Sync(), dst.Close()); err != nil {
 		return "", err
 	}
-	return copied, fsys.Rename(part, copied)
+	if err = fsys.Rename(part, copied); err != nil {
+		return "", err
+	}
+	return copied, errors.Join(fsys.SyncDir(to), fsys.SyncDir(dir)) // before the file itself goes
 }

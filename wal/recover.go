@@ -52,6 +52,11 @@ func (l *Log) recoverTail() ([]Loss, error) {
 	if i := slices.IndexFunc(losses, func(loss Loss) bool { return loss.From <= onDisk || inRing(loss) }); i >= 0 && l.cfg.Strict {
 		return nil, fmt.Errorf("wal: %s is damaged: records %d to %d: %s", l.cfg.Dir, losses[i].From, losses[i].To, losses[i].Reason)
 	}
+	if l.released > t.last { // in no segment: the mark tells it from what is lost, once that is on the disk, too
+		if err := errors.Join(m.write(l.released, m.synced, m.kept), m.f.Sync()); err != nil {
+			return nil, fmt.Errorf("wal: writing the mark: %w", err)
+		}
+	}
 	if err := l.copyRing(frames); err != nil {
 		return nil, fmt.Errorf("wal: copying the ring: %w", err)
 	}

@@ -1,8 +1,11 @@
 package wal
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -280,4 +283,54 @@ func TestFailedRingIsNotTouched(t *testing.T) {
 	state(t, l, Healthy)
 	require.Eventually(t, func() bool { _, safe, err := l.Append(11, payload(11)); return err == nil && safe }, 30*time.Second, time.Millisecond)
 	require.Equal(t, sequence(1, 11), readAll(t, l, 11))
+}
+
+// TestPowerCutAfterReleasedWithoutASegment: what was released and is in no segment is in the mark, on the disk, before
+// Open writes what lies behind it: or it would seem lost.
+func TestPowerCutAfterReleasedWithoutASegment(t *testing.T) {
+	fsys := newMemFS()
+	cfg := small(fsys)
+	l := open(t, cfg)
+	appendN(t, l, 20)
+	require.NoError(t, l.Sync(timeout(t)))
+	fsys.setFault(func(op, name string) error {
+		if strings.HasSuffix(name, segmentSuffix) {
+			return onlyOf(syscall.EIO, op, "write")
+		}
+		return onlyOf(syscall.EIO, op, "create", "sync")
+	})
+	last := appendN(t, l, 50)
+	state(t, l, Degraded)
+	require.Equal(t, sequence(1, last), readAll(t, l, last))
+	l.Release(40)
+	require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.ring.tailSeq == 41 }, 30*time.Second, time.Millisecond)
+	k := fsys.kill()
+	cfg.FS = k
+	n := open(t, cfg)
+	require.Equal(t, sequence(41, last), readAll(t, n, last))
+	cfg.FS = k.crash(never)
+	n = open(t, cfg)
+	got := readAll(t, n, last)
+	require.Zero(t, n.Stats().Lost, "read %s", ranges(got))
+	require.Equal(t, sequence(41, last), got)
+}
+
+// TestReaderPassesALossAtTheEnd: what is lost behind the last record isn't waited for.
+func TestReaderPassesALossAtTheEnd(t *testing.T) {
+	cfg, fsys := written(t, 60)
+	m, _, err := readMark(fsys, filepath.Join(cfg.Dir, markName))
+	require.NoError(t, err)
+	require.NoError(t, m.open(fsys, filepath.Join(cfg.Dir, markName)))
+	require.NoError(t, m.write(0, 60, 70))
+	cfg.FS = fsys
+	l := open(t, cfg)
+	require.EqualValues(t, 10, l.Stats().Lost)
+	r := l.NewReader()
+	readTo(t, r, 60)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, err = r.Read(ctx, nil, 1)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.EqualValues(t, 71, r.Next())
+	require.NoError(t, r.Close())
 }

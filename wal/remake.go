@@ -59,9 +59,9 @@ func (d *disk) saveRing(r *ring) error {
 	off, seq, head, end := r.tail, r.tailSeq, r.head, r.headSeq
 	l.mu.Unlock()
 	c, faults := r.clone()
-	frames, missing := c.scan(off, head, seq)
+	frames, _ := c.scan(off, head, seq)
 	name := filepath.Join(l.cfg.Dir, ringName)
-	if missing > 0 && !faults {
+	if uint64(len(frames)) < end-seq && !faults {
 		aside, err := setAside(d.fs, l.cfg.Dir, name, asideName(r.gen))
 		if err != nil {
 			return err

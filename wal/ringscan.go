@@ -53,7 +53,7 @@ func scanRing(b []byte, id logID) (ringScan, error) {
 	case err != nil:
 		return ringScan{}, err
 	case r == nil:
-		return ringScan{damage: damage}, nil
+		return ringScan{damage: damage, gen: uint64(crc32.Checksum(b, castagnoli))}, nil // a name for its copy
 	case r.id != id && id != (logID{}):
 		return ringScan{}, errForeignRing
 	}

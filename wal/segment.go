@@ -71,6 +71,7 @@ type writer struct {
 	buf    []byte // frames not yet written
 	spare  bool   // a spare is allocated
 	dirty  bool   // something was written since the last sync
+	failed error  // of f's sync: a second one would prove nothing
 
 	begun   func(*segment)              // a segment was made
 	written func(s *segment, end int64) // its first end bytes may be read
@@ -189,8 +190,11 @@ func (w *writer) sync() error {
 	if w.f == nil || !w.dirty {
 		return nil
 	}
-	if err := w.f.Sync(); err != nil {
-		return err
+	if w.failed != nil {
+		return w.failed
+	}
+	if w.failed = w.f.Sync(); w.failed != nil {
+		return w.failed
 	}
 	w.synced, w.dirty = w.off, false
 	return nil
@@ -221,5 +225,5 @@ func (w *writer) abandon() {
 	if w.f != nil {
 		_ = w.f.Close() // it is given up because of an error already
 	}
-	w.f, w.buf, w.dirty = nil, w.buf[:0], false
+	w.f, w.buf, w.dirty, w.failed = nil, w.buf[:0], false, nil
 }
