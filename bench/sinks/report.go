@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -88,7 +89,8 @@ func writes(s *settings, programs []program) error {
 			verdict = "MISSED"
 		}
 		lines = append(lines, append(strings.Split(key, "/"), fmt.Sprintf("%.0f", sink), fmt.Sprintf("%.0f", bare),
-			fmt.Sprintf("%.3f", ratio), fmt.Sprintf("%.2f-%.2f", least, most), verdict))
+			fmt.Sprintf("%.3f", math.Floor(ratio*1000)/1000), // never rounded up to a target it missed
+			fmt.Sprintf("%.2f-%.2f", least, most), verdict))
 	}
 	table("Storing the same rows; the ratio is the median of the pairs of batches, not that of the rates", lines)
 	return nil
