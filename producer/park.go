@@ -50,7 +50,8 @@ const (
 	// parkLetters and parkBytes bound what is gathered.
 	parkLetters = 5000
 	parkBytes   = 4 << 20
-	// probeEvery is how often a parked destination is tried at the most; where letters are tried more often, so is it.
+	// probeEvery is how often a parked destination is tried at the most, and how long a try may take without anything
+	// being sent; where letters are tried more often, so is it.
 	probeEvery = 5 * time.Second
 )
 
@@ -161,16 +162,18 @@ func (k *parking) run() {
 	if i := k.s.p.cfg.LetterInterval; i > 0 {
 		every = min(every, i)
 	}
-	probed := time.Now()
-	if k.found {
-		probed = time.Time{}
+	next := time.Now()
+	if !k.found {
+		next = next.Add(every)
 	}
 	for k.ctx.Err() == nil {
-		if time.Since(probed) >= every {
+		if began := time.Now(); !began.Before(next) {
 			if k.drained() {
 				return
 			}
-			probed = time.Now()
+			// Nothing is put into files during a try, which may hang: at least twice that time is theirs.
+			took := time.Since(began)
+			next = began.Add(took + max(every, 2*min(took, probeEvery)))
 		}
 		if err := k.put(reader, min(parkEvery, every)); err != nil {
 			if k.events.Load() == 0 && !k.found {
@@ -272,7 +275,10 @@ func (k *parking) drained() bool {
 		}
 		left = n
 		l.forgive(k.partition)
-		if _, err := l.dir().Retry(k.ctx, l.deliver); err != nil && k.ctx.Err() == nil {
+		ctx, cancel := context.WithTimeout(k.ctx, probeEvery)
+		_, err = l.dir().Retry(ctx, l.deliver)
+		inTime := ctx.Err() == nil
+		if cancel(); err != nil && inTime {
 			k.s.p.cfg.Logger.Warn("producer: sending letters of a parked partition", "partition", k.partition, "error", err)
 		}
 	}

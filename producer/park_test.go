@@ -31,7 +31,7 @@ func TestParked(t *testing.T) {
 			f := fireSteadily(p)
 			shipsOn(t, p)
 			fault := noProduce(c, kind, 2)
-			require.Eventually(t, func() bool { return p.Stats().ParkedEvents > 100 }, 60*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return p.Stats().ParkedEvents > 1000 }, 60*time.Second, time.Millisecond)
 			s := p.Stats()
 			require.Len(t, s.Parked, 1)
 			require.EqualValues(t, 2, s.Parked[0].Partition)
@@ -66,7 +66,7 @@ func TestParkedAcrossARestart(t *testing.T) {
 	}
 	fire(p, func() bool { return p.Stats().Shipped > 200 })
 	fault := noProduce(c, kerr.KafkaStorageError, 2)
-	fire(p, func() bool { return p.Stats().ParkedEvents > 100 })
+	fire(p, func() bool { return p.Stats().ParkedEvents > 500 })
 	_ = shut(p, 2*time.Second)
 	fault.Remove()
 
