@@ -116,10 +116,8 @@ func (l *letters) moveWaiting() {
 		if err := l.save(records); err != nil {
 			l.p.cfg.Logger.Error("producer: overflowing events can't be written to files; they stay in memory while there is room", "error", err)
 			r.Seek(records[0].Seq)
-			select {
-			case <-l.ctx.Done():
+			if pause(l.ctx, backoff); l.ctx.Err() != nil {
 				return
-			case <-time.After(backoff):
 			}
 			backoff = min(2*backoff, maxBackoff)
 			continue
@@ -187,10 +185,7 @@ func (l *letters) close(ctx context.Context) error {
 	var err error
 	l.closing.Do(func() {
 		for l.dir() != nil && !l.waiting.Drained() && ctx.Err() == nil {
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Millisecond):
-			}
+			pause(ctx, time.Millisecond)
 		}
 		l.stop()
 		select {

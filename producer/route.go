@@ -130,9 +130,7 @@ func (r *route) learn(p *Producer) {
 			return
 		}
 		for backoff := minBackoff; !r.askOnce(p); backoff = min(2*backoff, learnEvery) {
-			select {
-			case <-time.After(backoff):
-			case <-p.ctx.Done():
+			if pause(p.ctx, backoff); p.ctx.Err() != nil {
 				return
 			}
 		}

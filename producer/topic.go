@@ -2,7 +2,6 @@ package producer
 
 import (
 	"context"
-	"time"
 
 	"github.com/firetrail/firetrail/kafkaclient"
 )
@@ -19,9 +18,7 @@ func (p *Producer) checkTopic() {
 			return
 		}
 		cancel()
-		select {
-		case <-time.After(backoff):
-		case <-p.ctx.Done():
+		if pause(p.ctx, backoff); p.ctx.Err() != nil {
 			return
 		}
 	}
