@@ -123,7 +123,7 @@ func (w *Worker) noteConflicts(ctx context.Context, found []sinkers.Conflict) er
 	for i := range found {
 		e := &found[i].Event
 		p := sinkers.Position{Tenant: e.Tenant, Source: e.Source, Seq: e.Seq}
-		if entry, ok := sinkers.LedgerOf(p, sinkers.LedgerConflict, time.Now()); ok {
+		if entry, ok := ledgerOf(p, dlq.ReasonConflict); ok {
 			entries = append(entries, entry)
 		}
 	}

@@ -35,6 +35,15 @@ func positionOf(r *sinkers.Row) sinkers.Position {
 	return sinkers.Position{Tenant: r.Tenant, Source: r.Source, Seq: r.Seq, ID: r.ID, Time: r.Time}
 }
 
+// ledgerOf is the ledger's entry for an event that is a letter for one of dlq's reasons; false where it has no sequence.
+func ledgerOf(p sinkers.Position, reason string) (sinkers.LedgerEntry, bool) {
+	why := sinkers.LedgerDeadLetter
+	if reason == dlq.ReasonConflict {
+		why = sinkers.LedgerConflict
+	}
+	return sinkers.LedgerOf(p, why, time.Now())
+}
+
 // letters notes those that were sent.
 func (k *bookkeeper) letters(sent []*letter) {
 	for _, l := range sent {
@@ -44,11 +53,7 @@ func (k *bookkeeper) letters(sent []*letter) {
 
 // add notes that an event is a letter for one of dlq's reasons. It never blocks.
 func (k *bookkeeper) add(p sinkers.Position, reason string) {
-	why := sinkers.LedgerDeadLetter
-	if reason == dlq.ReasonConflict {
-		why = sinkers.LedgerConflict
-	}
-	e, ok := sinkers.LedgerOf(p, why, time.Now())
+	e, ok := ledgerOf(p, reason)
 	if _, keeps := k.cfg.Sink.(sinkers.Ledger); !ok || !keeps {
 		return
 	}

@@ -113,11 +113,7 @@ func (r *replaying) note(ctx context.Context) {
 	ledger, ok := r.Sink.(sinkers.Ledger)
 	var entries []sinkers.LedgerEntry
 	for _, l := range r.held {
-		why := sinkers.LedgerDeadLetter
-		if l.reason == dlq.ReasonConflict {
-			why = sinkers.LedgerConflict
-		}
-		if e, has := sinkers.LedgerOf(l.seq, why, time.Now()); ok && has {
+		if e, has := ledgerOf(l.seq, l.reason); ok && has {
 			entries = append(entries, e)
 		}
 	}
