@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"strconv"
 	"time"
+
+	"github.com/firetrail/firetrail"
 )
 
 // Header is one header of a Kafka record.
@@ -58,6 +60,16 @@ type Letter struct {
 	// Key, Value and Headers are the original's bytes. A nil Key or Value is kept apart from an empty one.
 	Key, Value []byte
 	Headers    []Header
+}
+
+// Message returns the record that the letter was made of as the event's codec takes it. It shares the letter's
+// memory.
+func (l *Letter) Message() firetrail.Message {
+	m := firetrail.Message{Key: l.Key, Value: l.Value, Time: l.Time}
+	for _, h := range l.Headers {
+		m.Headers = append(m.Headers, firetrail.Header{Key: h.Key, Value: h.Value})
+	}
+	return m
 }
 
 // Outcome says what became of one letter that was delivered again. The zero value is Away, so that an

@@ -31,10 +31,7 @@ func (l *Letter) timeFromKafka() bool {
 	if l.Time.IsZero() {
 		return false
 	}
-	m := firetrail.Message{Key: l.Key, Value: l.Value, Time: l.Time}
-	for _, h := range l.Headers {
-		m.Headers = append(m.Headers, firetrail.Header{Key: h.Key, Value: h.Value})
-	}
+	m := l.Message()
 	with, err := firetrail.DecodeCloudEvent(m)
 	if err != nil {
 		return false

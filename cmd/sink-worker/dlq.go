@@ -89,23 +89,27 @@ func (s *letterSettings) check(p *program) (l letters) {
 	return l
 }
 
-// open opens the view. What can't be read in it is noted.
+// open opens the view, where the command line has no problems. What can't be read in it is noted.
 func (l *letters) open(ctx context.Context, p *program, readOnly bool) (end func(), err error) {
+	if err := p.command.Problems.Err(); err != nil {
+		return nil, err
+	}
 	end = func() {}
 	if l.dir != "" {
 		if _, err := os.Stat(l.dir); err != nil { // a misspelt one must not be made
-			return end, fmt.Errorf("dlq-dir: %w", err)
+			return nil, fmt.Errorf("dlq-dir: %w", err)
 		}
 		d, err := dlq.OpenDir(dlq.DirConfig{Path: l.dir, ReadOnly: readOnly, Logger: p.log})
 		if err != nil {
-			return end, fmt.Errorf("dlq-dir: %w", err)
+			return nil, fmt.Errorf("dlq-dir: %w", err)
 		}
 		end = func() { _ = d.Close() }
 		l.view.Dir = d
 	}
 	if l.topic != "" {
 		if err := ping(ctx, l.kafka); err != nil {
-			return end, err
+			end()
+			return nil, err
 		}
 		l.view.Topic, l.view.Kafka = l.topic, l.kafka
 	}

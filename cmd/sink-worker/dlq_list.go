@@ -31,9 +31,6 @@ func (p *program) listLetters(ctx context.Context, c *dlqListCmd) error {
 	if c.Limit.N < 0 {
 		p.command.Problems.Add("limit", "%d is negative; 0 is all", c.Limit.N)
 	}
-	if err := p.command.Problems.Err(); err != nil {
-		return err
-	}
 	end, err := l.open(ctx, p, true)
 	if err != nil {
 		return err

@@ -27,9 +27,6 @@ func (p *program) purgeLetters(ctx context.Context, c *dlqPurgeCmd) error {
 	if !c.Yes && !c.DryRun {
 		p.command.Problems.Add("yes", "missing; letters that are purged are gone: look with --dry-run, then give --yes")
 	}
-	if err := p.command.Problems.Err(); err != nil {
-		return err
-	}
 	end, err := l.open(ctx, p, c.DryRun)
 	if err != nil {
 		return err

@@ -49,9 +49,6 @@ func (p *program) redriveLetters(ctx context.Context, c *dlqRedriveCmd) (err err
 	filter := c.filter(&p.command.Problems)
 	l := c.check(p)
 	c.verify(p)
-	if err := p.command.Problems.Err(); err != nil {
-		return err
-	}
 	end, err := l.open(ctx, p, true)
 	if err != nil {
 		return err

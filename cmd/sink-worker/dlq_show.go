@@ -26,9 +26,6 @@ type dlqShowCmd struct {
 
 func (p *program) showLetter(ctx context.Context, c *dlqShowCmd) error {
 	l := c.check(p)
-	if err := p.command.Problems.Err(); err != nil {
-		return err
-	}
 	end, err := l.open(ctx, p, true)
 	if err != nil {
 		return err
@@ -57,11 +54,7 @@ func (p *program) showLetter(ctx context.Context, c *dlqShowCmd) error {
 
 // decodeLetter returns the event in a letter, as CloudEvents JSON, or why there is none.
 func decodeLetter(l *dlq.Letter) (firetrail.Event, []byte, error) {
-	m := firetrail.Message{Key: l.Key, Value: l.Value, Time: l.Time}
-	for _, h := range l.Headers {
-		m.Headers = append(m.Headers, firetrail.Header{Key: h.Key, Value: h.Value})
-	}
-	e, err := firetrail.DecodeCloudEvent(m)
+	e, err := firetrail.DecodeCloudEvent(l.Message())
 	if err != nil {
 		return e, nil, err
 	}
