@@ -6,14 +6,12 @@ import (
 	"math"
 	"strings"
 	"time"
-	"unicode/utf8"
-	"unsafe"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
-	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // columns are the rows of an insert, column by column: filled before the insert is begun, since that holds a
@@ -178,10 +176,10 @@ func check(r *sinkers.Row) (v values, err error) {
 		return v, err
 	}
 	var errs [4]error
-	v.old, errs[0] = jsonText("old", r.Old)
-	v.new, errs[1] = jsonText("new", r.New)
-	v.metadata, errs[2] = jsonText("metadata", r.Metadata)
-	v.extra, errs[3] = jsonText("extra", r.Extra)
+	v.old, errs[0] = backend.JSONText("old", r.Old)
+	v.new, errs[1] = backend.JSONText("new", r.New)
+	v.metadata, errs[2] = backend.JSONText("metadata", r.Metadata)
+	v.extra, errs[3] = backend.JSONText("extra", r.Extra)
 	if err := errors.Join(errs[:]...); err != nil {
 		return v, err
 	}
@@ -189,18 +187,4 @@ func check(r *sinkers.Row) (v values, err error) {
 		return v, fmt.Errorf("values: %d bytes; the most is %d", n, MaxRow)
 	}
 	return v, nil
-}
-
-func jsonText(field string, v firetrail.Value) (string, error) {
-	b := v.Bytes()
-	if b == nil { // a Go value: never in a row of the worker's
-		var err error
-		if b, err = v.AppendJSON(nil); err != nil {
-			return "", fmt.Errorf("%s: %w", field, err)
-		}
-	}
-	if !utf8.Valid(b) {
-		return "", fmt.Errorf("%s: %.80q is not valid UTF-8", field, b)
-	}
-	return unsafe.String(unsafe.SliceData(b), len(b)), nil
 }

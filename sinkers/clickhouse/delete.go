@@ -8,6 +8,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // Prune implements sinkers.Pruner. Whole months are dropped as partitions, which costs the same however large they
@@ -190,7 +191,7 @@ func (s *Sink) eraseAgain(ctx context.Context) error {
 // covered is the condition on what an erasure covers.
 func covered(e sinkers.Erasure) string {
 	_, to := sinkers.Query{To: e.Before}.TimeRange()
-	_, high := idBounds(0, to)
+	_, high := backend.IDBounds(0, to)
 	c := fmt.Sprintf("tenant_id = %s AND id < %s AND time_us < %d", literal(e.Tenant), idLiteral(high), to)
 	if e.ActorID != "" {
 		c += " AND actor_id = " + literal(e.ActorID)

@@ -10,6 +10,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // AppendLedger implements sinkers.Ledger.
@@ -65,17 +66,10 @@ func (s *Sink) noteDeleted(ctx context.Context, condition string, reason sinkers
 
 // ReadLedger implements sinkers.Ledger.
 func (s *Sink) ReadLedger(ctx context.Context, scan sinkers.Scan) iter.Seq2[sinkers.LedgerEntry, error] {
-	return sinkers.MergeLedger(func(yield func(sinkers.LedgerEntry, error) bool) {
-		ctx, end, err := s.begin(ctx)
-		if err != nil {
-			yield(sinkers.LedgerEntry{}, err)
-			return
-		}
-		defer end()
-		if err := s.readLedger(ctx, scan, yield); err != nil {
-			yield(sinkers.LedgerEntry{}, s.fail(ctx, "ledger", err))
-		}
-	})
+	return sinkers.MergeLedger(backend.Stream(ctx, s.begin, s.fail, "ledger",
+		func(ctx context.Context, yield func(sinkers.LedgerEntry, error) bool) error {
+			return s.readLedger(ctx, scan, yield)
+		}))
 }
 
 // readLedger returns nil, too, when the caller wants no more.

@@ -8,27 +8,15 @@ import (
 
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // Tenants implements sinkers.TenantLister.
 func (s *Sink) Tenants(ctx context.Context) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		ctx, end, err := s.begin(ctx)
-		if err != nil {
-			yield("", err)
-			return
-		}
-		defer end()
+	return backend.Stream(ctx, s.begin, s.fail, "tenants", func(ctx context.Context, yield func(string, error) bool) error {
 		tenants, err := s.tenants(ctx)
-		for _, t := range tenants {
-			if !yield(t, nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield("", s.fail(ctx, "tenants", err))
-		}
-	}
+		return backend.Each(tenants, err, yield)
+	})
 }
 
 func (s *Sink) tenants(ctx context.Context) (tenants []string, err error) {
@@ -50,27 +38,9 @@ func (s *Sink) tenants(ctx context.Context) (tenants []string, err error) {
 // Scan implements sinkers.Scanner. Each tenant is read in a state of its own, and sorted by the server, on disk
 // where it is large.
 func (s *Sink) Scan(ctx context.Context, scan sinkers.Scan) iter.Seq2[sinkers.Position, error] {
-	return func(yield func(sinkers.Position, error) bool) {
-		ctx, end, err := s.begin(ctx)
-		if err != nil {
-			yield(sinkers.Position{}, err)
-			return
-		}
-		defer end()
-		tenants := []string{scan.Tenant}
-		if scan.AllTenants {
-			tenants, err = s.tenants(ctx)
-		}
-		for i := 0; err == nil && i < len(tenants); i++ {
-			var more bool
-			if more, err = s.scanTenant(ctx, tenants[i], yield); err == nil && !more {
-				return
-			}
-		}
-		if err != nil {
-			yield(sinkers.Position{}, s.fail(ctx, "scan", err))
-		}
-	}
+	return backend.Stream(ctx, s.begin, s.fail, "scan", func(ctx context.Context, yield func(sinkers.Position, error) bool) error {
+		return backend.ScanTenants(ctx, scan, yield, s.tenants, s.scanTenant)
+	})
 }
 
 // scanTenant returns whether the caller wants more.

@@ -3,11 +3,10 @@ package clickhouse
 import (
 	"encoding/hex"
 	"fmt"
-	"math"
 	"strings"
 
-	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // selection is the statement for one step of a query.
@@ -24,7 +23,7 @@ func newSelection(q sinkers.Query) *selection {
 		s.and("tenant_id = %s", literal(q.Tenant))
 	}
 	from, to := q.TimeRange()
-	low, high := idBounds(from, to)
+	low, high := backend.IDBounds(from, to)
 	if low != nil {
 		s.and("id >= %s AND time_us >= %d", idLiteral(low), from)
 	}
@@ -99,29 +98,4 @@ func literal(s string) string {
 
 func idLiteral(id []byte) string {
 	return "toFixedString(unhex('" + hex.EncodeToString(id) + "'), 16)"
-}
-
-// idBounds returns the least id of the millisecond that from lies in, and the least id after the one that the last
-// microsecond before to lies in; nil where there is no bound. An id has the milliseconds of its event's
-// time in its first 48 bits, whoever made it.
-func idBounds(from, to int64) (low, high []byte) {
-	if from > 0 {
-		low = idOfMilli(from / 1000)
-	}
-	if to != math.MaxInt64 {
-		high = make([]byte, len(firetrail.ID{}))
-		if to > 0 {
-			high = idOfMilli((to-1)/1000 + 1)
-		}
-	}
-	return low, high
-}
-
-func idOfMilli(ms int64) []byte {
-	ms = min(ms, 1<<48-1)
-	id := make([]byte, len(firetrail.ID{}))
-	for i := range 6 {
-		id[i] = byte(ms >> (40 - 8*i))
-	}
-	return id
 }

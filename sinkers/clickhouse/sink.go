@@ -13,6 +13,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // Sink stores events in a ClickHouse database. Its methods may be called concurrently; writes take turns. Get
@@ -29,11 +30,7 @@ type Sink struct {
 	graves  atomic.Pointer[graves] // as read last
 	outage  atomic.Pointer[error]  // why the last write failed, where it was the server's fault beyond doubt
 
-	mu       sync.Mutex
-	inFlight sync.WaitGroup
-	closed   bool
-	closing  context.Context // done once Close has begun
-	shut     context.CancelFunc
+	calls    *backend.Calls
 	closeErr func() error
 }
 
@@ -50,9 +47,8 @@ var (
 )
 
 func newSink(cfg Config) *Sink {
-	s := &Sink{cfg: cfg, turn: make(chan struct{}, 1)}
+	s := &Sink{cfg: cfg, calls: backend.NewCalls(ErrClosed), turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
-	s.closing, s.shut = context.WithCancel(context.Background())
 	s.closeErr = sync.OnceValue(s.close)
 	return s
 }
@@ -60,22 +56,14 @@ func newSink(cfg Config) *Sink {
 // begin is called first by every method. The context it returns also ends when the Sink is closed;
 // end must be called when the method is through with the database.
 func (s *Sink) begin(ctx context.Context) (_ context.Context, end func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, fmt.Errorf("clickhouse: %w", err)
+	ctx, end, err = s.calls.Begin(ctx)
+	switch {
+	case errors.Is(err, ErrClosed):
+		err = fmt.Errorf("clickhouse: %s: %w", s.name(), err)
+	case err != nil:
+		err = fmt.Errorf("clickhouse: %w", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, nil, fmt.Errorf("clickhouse: %s: %w", s.name(), ErrClosed)
-	}
-	s.inFlight.Add(1)
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.closing, func() { cancel(ErrClosed) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
-		s.inFlight.Done()
-	}, nil
+	return ctx, end, err
 }
 
 // beginWrite is begin for the methods that write.
@@ -142,11 +130,7 @@ func (s *Sink) Ping(ctx context.Context) error {
 func (s *Sink) Close() error { return s.closeErr() }
 
 func (s *Sink) close() error {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.shut()
-	s.inFlight.Wait()
+	s.calls.Close()
 	defer s.http.close()
 	if err := s.conn.Close(); err != nil {
 		return fmt.Errorf("clickhouse: %s: close: %w", s.name(), err)

@@ -89,12 +89,7 @@ func (s *Sink) pendingErasures(ctx context.Context) ([]sinkers.Erasure, error) {
 		return nil, err
 	}
 	defer end()
-	pending, err := readAll(ctx, s.readers, sqlstore.Statement{SQL: sqlstore.SelectPending}, func(rows *sql.Rows) (e sinkers.Erasure, err error) {
-		var before int64
-		err = rows.Scan(&e.Tenant, &e.ActorID, &e.ActorType, &before, &e.Reason)
-		e.Before = time.UnixMicro(before).UTC()
-		return e, err
-	})
+	pending, err := sqlstore.ReadAll(ctx, s.readers, sqlstore.Statement{SQL: sqlstore.SelectPending}, sqlstore.PendingErasure)
 	return pending, s.fail(ctx, "pending erasures", err)
 }
 
@@ -128,42 +123,17 @@ func (s *Sink) deleteChunk(ctx context.Context, op string, statement sqlstore.St
 	}
 	defer end()
 	var n int64
-	err = s.inTransaction(ctx, func(tx *sql.Tx) error {
-		now := s.cfg.Retention.Clock()
-		deleted, err := readAll(ctx, tx, statement, func(rows *sql.Rows) (p sinkers.Position, err error) {
-			var seq int64
-			err = rows.Scan(&p.Tenant, &p.Source, &seq)
-			p.Seq = uint64(seq)
-			return p, err
-		})
-		if err != nil {
+	err = sqlstore.InTransaction(ctx, s.writer, func(tx *sql.Tx) (err error) {
+		var entries []sinkers.LedgerEntry
+		if n, entries, err = sqlstore.DeleteChunk(ctx, tx, statement, reason, s.cfg.Retention.Clock()); err != nil {
 			return err
 		}
-		var entries []sinkers.LedgerEntry
-		for _, p := range deleted {
-			if e, ok := sinkers.LedgerOf(p, reason, now); ok {
-				entries = append(entries, e)
-			}
-		}
-		n = int64(len(deleted))
 		return addToLedger(ctx, tx, entries)
 	})
 	if err != nil {
 		return 0, s.fail(ctx, op, err)
 	}
 	return n, nil
-}
-
-func (s *Sink) inTransaction(ctx context.Context, f func(*sql.Tx) error) error {
-	tx, err := s.writer.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	if err := f(tx); err != nil {
-		return err
-	}
-	return tx.Commit()
 }
 
 // maxProbe is the largest probe, in bytes.

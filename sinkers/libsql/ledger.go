@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
 )
 
@@ -22,7 +23,7 @@ func (s *Sink) AppendLedger(ctx context.Context, entries []sinkers.LedgerEntry) 
 
 // appendLedger adds entries, which it sorts and merges in place.
 func (s *Sink) appendLedger(ctx context.Context, entries []sinkers.LedgerEntry) error {
-	return s.inTransaction(ctx, func(tx *sql.Tx) error { return addToLedger(ctx, tx, entries) })
+	return sqlstore.InTransaction(ctx, s.writer, func(tx *sql.Tx) error { return addToLedger(ctx, tx, entries) })
 }
 
 // addToLedger does so within a transaction, by a few statements however many entries there are.
@@ -47,25 +48,17 @@ func addToLedger(ctx context.Context, tx *sql.Tx, entries []sinkers.LedgerEntry)
 
 // ReadLedger implements sinkers.Ledger, in pages.
 func (s *Sink) ReadLedger(ctx context.Context, scan sinkers.Scan) iter.Seq2[sinkers.LedgerEntry, error] {
-	return sinkers.MergeLedger(func(yield func(sinkers.LedgerEntry, error) bool) {
-		ctx, end, err := s.begin(ctx)
-		if err != nil {
-			yield(sinkers.LedgerEntry{}, err)
-			return
-		}
-		defer end()
-		if err := s.readLedger(ctx, scan, yield); err != nil {
-			yield(sinkers.LedgerEntry{}, s.fail(ctx, "ledger", err))
-		}
-	})
+	return sinkers.MergeLedger(backend.Stream(ctx, s.begin, s.fail, "ledger",
+		func(ctx context.Context, yield func(sinkers.LedgerEntry, error) bool) error {
+			return s.readLedger(ctx, scan, yield)
+		}))
 }
 
 // readLedger returns nil, too, when the caller wants no more.
 func (s *Sink) readLedger(ctx context.Context, scan sinkers.Scan, yield func(sinkers.LedgerEntry, error) bool) error {
 	var last *sinkers.LedgerEntry
 	for {
-		page, err := readAll(ctx, s.readers, sqlstore.SelectLedgerAfter(scan, last),
-			func(rows *sql.Rows) (sinkers.LedgerEntry, error) { return sqlstore.LedgerEntry(rows.Scan) })
+		page, err := sqlstore.ReadAll(ctx, s.readers, sqlstore.SelectLedgerAfter(scan, last), sqlstore.LedgerEntry)
 		if err != nil {
 			return err
 		}

@@ -1,11 +1,13 @@
 package libsql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"iter"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
 )
 
@@ -29,24 +31,16 @@ func (s *Sink) Query(ctx context.Context, q sinkers.Query) (sinkers.Page, error)
 
 // Tenants implements sinkers.TenantLister, in pages.
 func (s *Sink) Tenants(ctx context.Context) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		ctx, end, err := s.begin(ctx)
-		if err != nil {
-			yield("", err)
-			return
-		}
-		defer end()
-		if err := s.eachTenant(ctx, func(t string) bool { return yield(t, nil) }); err != nil {
-			yield("", s.fail(ctx, "tenants", err))
-		}
-	}
+	return backend.Stream(ctx, s.begin, s.fail, "tenants", func(ctx context.Context, yield func(string, error) bool) error {
+		return s.eachTenant(ctx, func(t string) bool { return yield(t, nil) })
+	})
 }
 
 // eachTenant calls f until it wants no more.
 func (s *Sink) eachTenant(ctx context.Context, f func(string) bool) error {
 	statement := sqlstore.Statement{SQL: sqlstore.SelectFirstTenants}
 	for {
-		page, err := readAll(ctx, s.readers, statement, func(rows *sql.Rows) (t string, err error) { return t, rows.Scan(&t) })
+		page, err := sqlstore.ReadAll(ctx, s.readers, statement, sqlstore.Text)
 		if err != nil {
 			return err
 		}
@@ -65,38 +59,27 @@ func (s *Sink) eachTenant(ctx context.Context, f func(string) bool) error {
 // Scan implements sinkers.Scanner, in pages of ten thousand, for each of which the server walks through the tenant's
 // events. What is stored meanwhile may be missed.
 func (s *Sink) Scan(ctx context.Context, scan sinkers.Scan) iter.Seq2[sinkers.Position, error] {
-	return func(yield func(sinkers.Position, error) bool) {
-		ctx, end, err := s.begin(ctx)
-		if err != nil {
-			yield(sinkers.Position{}, err)
-			return
-		}
-		defer end()
+	return backend.Stream(ctx, s.begin, s.fail, "scan", func(ctx context.Context, yield func(sinkers.Position, error) bool) error {
 		if !scan.AllTenants {
-			_, err = s.scanTenant(ctx, scan.Tenant, yield)
-		} else {
-			var failed error
-			err = s.eachTenant(ctx, func(t string) bool {
-				var more bool
-				more, failed = s.scanTenant(ctx, t, yield)
-				return more && failed == nil
-			})
-			if failed != nil {
-				err = failed
-			}
+			_, err := s.scanTenant(ctx, scan.Tenant, yield)
+			return err
 		}
-		if err != nil {
-			yield(sinkers.Position{}, s.fail(ctx, "scan", err))
-		}
-	}
+		var failed error
+		err := s.eachTenant(ctx, func(t string) bool {
+			var more bool
+			more, failed = s.scanTenant(ctx, t, yield)
+			return more && failed == nil
+		})
+		return cmp.Or(failed, err)
+	})
 }
 
 // scanTenant returns whether the caller wants more.
 func (s *Sink) scanTenant(ctx context.Context, tenant string, yield func(sinkers.Position, error) bool) (bool, error) {
 	var last *sinkers.Position
 	for {
-		page, err := readAll(ctx, s.readers, sqlstore.SelectPositionsAfter(tenant, last),
-			func(rows *sql.Rows) (sinkers.Position, error) { return sqlstore.Position(tenant, rows.Scan) })
+		page, err := sqlstore.ReadAll(ctx, s.readers, sqlstore.SelectPositionsAfter(tenant, last),
+			func(scan func(dest ...any) error) (sinkers.Position, error) { return sqlstore.Position(tenant, scan) })
 		if err != nil {
 			return false, err
 		}
@@ -117,25 +100,4 @@ func (s *Sink) scanTenant(ctx context.Context, tenant string, yield func(sinkers
 
 type execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}
-
-type queryer interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-// readAll returns every row of a statement.
-func readAll[T any](ctx context.Context, db queryer, s sqlstore.Statement, scan func(*sql.Rows) (T, error)) (all []T, err error) {
-	rows, err := db.QueryContext(ctx, s.SQL, s.Args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, v)
-	}
-	return all, rows.Err()
 }

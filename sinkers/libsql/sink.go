@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
 )
 
@@ -22,11 +23,7 @@ type Sink struct {
 	readers *sql.DB
 	lease   *lease // nil without
 
-	mu       sync.Mutex
-	inFlight sync.WaitGroup
-	closed   bool
-	closing  context.Context // done once Close has begun
-	shut     context.CancelFunc
+	calls    *backend.Calls
 	closeErr func() error
 }
 
@@ -41,8 +38,7 @@ var (
 )
 
 func newSink(cfg Config) *Sink {
-	s := &Sink{cfg: cfg, turn: make(chan struct{}, 1)}
-	s.closing, s.shut = context.WithCancel(context.Background())
+	s := &Sink{cfg: cfg, calls: backend.NewCalls(ErrClosed), turn: make(chan struct{}, 1)}
 	s.closeErr = sync.OnceValue(s.close)
 	return s
 }
@@ -50,22 +46,14 @@ func newSink(cfg Config) *Sink {
 // begin is called first by every method. The context it returns also ends when the Sink is closed;
 // end must be called when the method is through with the database.
 func (s *Sink) begin(ctx context.Context) (_ context.Context, end func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, nil, fmt.Errorf("libsql: %w", err)
+	ctx, end, err = s.calls.Begin(ctx)
+	switch {
+	case errors.Is(err, ErrClosed):
+		err = fmt.Errorf("libsql: %s: %w", s.cfg.URL, err)
+	case err != nil:
+		err = fmt.Errorf("libsql: %w", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, nil, fmt.Errorf("libsql: %s: %w", s.cfg.URL, ErrClosed)
-	}
-	s.inFlight.Add(1)
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.closing, func() { cancel(ErrClosed) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
-		s.inFlight.Done()
-	}, nil
+	return ctx, end, err
 }
 
 // beginWrite is begin for the methods that write. They take turns.
@@ -139,11 +127,7 @@ func (s *Sink) Ping(ctx context.Context) error {
 func (s *Sink) Close() error { return s.closeErr() }
 
 func (s *Sink) close() error {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.shut()
-	s.inFlight.Wait()
+	s.calls.Close()
 
 	if s.lease != nil {
 		s.lease.end()

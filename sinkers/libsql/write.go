@@ -2,6 +2,7 @@ package libsql
 
 import (
 	"context"
+	"database/sql"
 	"math"
 	"slices"
 	"time"
@@ -109,17 +110,14 @@ func (w *write) run(ctx context.Context) error {
 
 // transaction stores all parts or none.
 func (w *write) transaction(ctx context.Context) error {
-	tx, err := w.s.writer.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	for i := range w.parts {
-		if w.parts[i].stored, err = w.insert(ctx, tx, &w.parts[i]); err != nil {
-			return err
+	return sqlstore.InTransaction(ctx, w.s.writer, func(tx *sql.Tx) (err error) {
+		for i := range w.parts {
+			if w.parts[i].stored, err = w.insert(ctx, tx, &w.parts[i]); err != nil {
+				return err
+			}
 		}
-	}
-	return tx.Commit()
+		return nil
+	})
 }
 
 func (w *write) insert(ctx context.Context, db execer, p *part) (int, error) {

@@ -86,22 +86,8 @@ func (s *Sink) goOnErasing(ctx context.Context) error {
 	return nil
 }
 
-func (s *Sink) pendingErasures(ctx context.Context) (pending []sinkers.Erasure, err error) {
-	rows, err := s.readers.QueryContext(ctx, sqlstore.SelectPending)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var e sinkers.Erasure
-		var before int64
-		if err := rows.Scan(&e.Tenant, &e.ActorID, &e.ActorType, &before, &e.Reason); err != nil {
-			return nil, err
-		}
-		e.Before = time.UnixMicro(before).UTC()
-		pending = append(pending, e)
-	}
-	return pending, rows.Err()
+func (s *Sink) pendingErasures(ctx context.Context) ([]sinkers.Erasure, error) {
+	return sqlstore.ReadAll(ctx, s.readers, sqlstore.Statement{SQL: sqlstore.SelectPending}, sqlstore.PendingErasure)
 }
 
 // count is a dry run.
@@ -128,43 +114,15 @@ func (s *Sink) deleteAll(ctx context.Context, statement sqlstore.Statement, reas
 }
 
 func (s *Sink) deleteChunk(ctx context.Context, statement sqlstore.Statement, reason sinkers.LedgerReason) (n int64, err error) {
-	tx, err := s.writer.BeginTx(ctx, nil)
+	err = sqlstore.InTransaction(ctx, s.writer, func(tx *sql.Tx) (err error) {
+		var entries []sinkers.LedgerEntry
+		if n, entries, err = sqlstore.DeleteChunk(ctx, tx, statement, reason, s.cfg.Retention.Clock()); err != nil {
+			return err
+		}
+		return appendLedger(ctx, tx, entries)
+	})
 	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	n, entries, err := deleteRows(ctx, tx, statement, reason, s.cfg.Retention.Clock())
-	if err != nil {
-		return 0, err
-	}
-	if err := appendLedger(ctx, tx, entries); err != nil {
-		return 0, err
-	}
-	if err := tx.Commit(); err != nil {
 		return 0, err
 	}
 	return n, nil
-}
-
-func deleteRows(ctx context.Context, tx *sql.Tx, statement sqlstore.Statement, reason sinkers.LedgerReason, now time.Time) (
-	n int64, entries []sinkers.LedgerEntry, err error,
-) {
-	rows, err := tx.QueryContext(ctx, statement.SQL, statement.Args...)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var p sinkers.Position
-		var seq int64
-		if err := rows.Scan(&p.Tenant, &p.Source, &seq); err != nil {
-			return 0, nil, err
-		}
-		p.Seq = uint64(seq)
-		if e, ok := sinkers.LedgerOf(p, reason, now); ok {
-			entries = append(entries, e)
-		}
-		n++
-	}
-	return n, entries, rows.Err()
 }

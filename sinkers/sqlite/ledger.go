@@ -4,9 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
 )
 
@@ -17,15 +19,9 @@ func (s *Sink) AppendLedger(ctx context.Context, entries []sinkers.LedgerEntry) 
 		return err
 	}
 	defer end()
-	tx, err := s.writer.BeginTx(ctx, nil)
-	if err != nil {
-		return s.fail(ctx, "ledger", err)
-	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	if err := appendLedger(ctx, tx, append([]sinkers.LedgerEntry(nil), entries...)); err != nil {
-		return s.fail(ctx, "ledger", err)
-	}
-	return s.fail(ctx, "ledger", tx.Commit())
+	return s.fail(ctx, "ledger", sqlstore.InTransaction(ctx, s.writer, func(tx *sql.Tx) error {
+		return appendLedger(ctx, tx, slices.Clone(entries))
+	}))
 }
 
 // appendLedger adds entries, which it sorts and merges in place, so that no two in the ledger meet.
@@ -73,17 +69,10 @@ func neighbours(ctx context.Context, tx *sql.Tx, e sinkers.LedgerEntry) (met []s
 
 // ReadLedger implements sinkers.Ledger. While it is read, SQLite's write-ahead log can't be emptied.
 func (s *Sink) ReadLedger(ctx context.Context, scan sinkers.Scan) iter.Seq2[sinkers.LedgerEntry, error] {
-	return sinkers.MergeLedger(func(yield func(sinkers.LedgerEntry, error) bool) {
-		ctx, end, err := s.begin(ctx)
-		if err != nil {
-			yield(sinkers.LedgerEntry{}, err)
-			return
-		}
-		defer end()
-		if err := s.readLedger(ctx, scan, yield); err != nil {
-			yield(sinkers.LedgerEntry{}, s.fail(ctx, "ledger", err))
-		}
-	})
+	return sinkers.MergeLedger(backend.Stream(ctx, s.begin, s.fail, "ledger",
+		func(ctx context.Context, yield func(sinkers.LedgerEntry, error) bool) error {
+			return s.readLedger(ctx, scan, yield)
+		}))
 }
 
 // readLedger returns nil, too, when the caller wants no more.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // The statements on tombstones. A tombstone's key is tenant ?1, actor id ?2 and actor type ?3.
@@ -43,7 +44,7 @@ func CountErase(e sinkers.Erasure) Statement {
 
 func erased(e sinkers.Erasure) Statement {
 	_, to := sinkers.Query{To: e.Before}.TimeRange()
-	_, high := idBounds(0, to)
+	_, high := backend.IDBounds(0, to)
 	index := byTenant
 	if e.ActorID != "" {
 		index = byActor

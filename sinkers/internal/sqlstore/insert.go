@@ -3,14 +3,11 @@ package sqlstore
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
-	"unicode/utf8"
-	"unsafe"
 
-	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // Columns is how many parameters a row takes in an INSERT.
@@ -81,10 +78,10 @@ func (a *Args) Append(args []any, r *sinkers.Row) ([]any, error) {
 	if err := r.Validate(); err != nil {
 		return args, err
 	}
-	oldv, err1 := jsonText("old", r.Old)
-	newv, err2 := jsonText("new", r.New)
-	meta, err3 := jsonText("metadata", r.Metadata)
-	extra, err4 := jsonText("extra", r.Extra)
+	oldv, err1 := backend.JSONText("old", r.Old)
+	newv, err2 := backend.JSONText("new", r.New)
+	meta, err3 := backend.JSONText("metadata", r.Metadata)
+	extra, err4 := backend.JSONText("extra", r.Extra)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return args, err
 	}
@@ -122,50 +119,9 @@ func null(s string) any {
 	return s
 }
 
-// jsonText returns the value as text. It shares the value's memory, which nobody changes while it is
-// being written and which the driver copies.
-func jsonText(field string, v firetrail.Value) (string, error) {
-	b := v.Bytes()
-	if b == nil { // a Go value: never in a row of the worker's
-		var err error
-		if b, err = v.AppendJSON(nil); err != nil {
-			return "", fmt.Errorf("%s: %w", field, err)
-		}
-	}
-	if !utf8.Valid(b) {
-		return "", fmt.Errorf("%s: %.80q is not valid UTF-8", field, b)
-	}
-	return unsafe.String(unsafe.SliceData(b), len(b)), nil
-}
-
 func micros(t time.Time) any {
 	if t.IsZero() {
 		return nil
 	}
 	return t.UnixMicro()
-}
-
-// idBounds returns the least id of the millisecond that from lies in, and the least id after the one that
-// the last microsecond before to lies in. An id has the milliseconds of its event's time in its first 48
-// bits, whoever made it.
-func idBounds(from, to int64) (low, high []byte) {
-	const most = 1<<48 - 1
-	if from > 0 {
-		low = idOfMilli(min(from/1000, most))
-	}
-	if to != math.MaxInt64 {
-		high = make([]byte, 16)
-		if to > 0 {
-			high = idOfMilli(min((to-1)/1000+1, most))
-		}
-	}
-	return low, high
-}
-
-func idOfMilli(ms int64) []byte {
-	id := make([]byte, 16)
-	for i := range 6 {
-		id[i] = byte(ms >> (40 - 8*i))
-	}
-	return id
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // PruneChunk is how many events one statement of [Prune] deletes at the most: few enough that a
@@ -39,7 +40,7 @@ const (
 
 func olderThan(before time.Time) Statement {
 	_, to := sinkers.Query{To: before}.TimeRange()
-	_, high := idBounds(0, to)
+	_, high := backend.IDBounds(0, to)
 	s := Statement{" FROM audit_events INDEXED BY " + byID + " WHERE id < ?1", []any{high}}
 	if to%1000 != 0 { // the id tells milliseconds apart; within one the rows are read
 		s.SQL += " AND created_at < ?2"

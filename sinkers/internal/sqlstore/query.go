@@ -6,6 +6,7 @@ import (
 
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // Statement is SQL with the values of its parameters ?1, ?2 and so on.
@@ -86,7 +87,7 @@ func (s *selection) filter(pos sinkers.CursorPosition) {
 		}
 	}
 	from, to := q.TimeRange()
-	low, high := idBounds(from, to)
+	low, high := backend.IDBounds(from, to)
 	if low != nil {
 		s.and("id", ">=", low)
 	}
