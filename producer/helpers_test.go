@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/kafkaclient"
 	"github.com/firetrail/firetrail/wal"
 )
@@ -89,29 +89,7 @@ func consumeAll(t testing.TB, addrs []string, topic string) (events []firetrail.
 
 // eachRecord reads every record of the topic as of now.
 func eachRecord(t testing.TB, addrs []string, topic string, visit func(*kgo.Record)) {
-	ctx := within(t, 20*time.Second)
-	cl, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	require.NoError(t, err)
-	defer cl.Close()
-	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
-	require.NoError(t, err)
-	left := map[int32]int64{}
-	ends.Each(func(o kadm.ListedOffset) {
-		if o.Offset > 0 {
-			left[o.Partition] = o.Offset
-		}
-	})
-	cl.AddConsumeTopics(topic)
-	for len(left) > 0 {
-		fetches := cl.PollFetches(ctx)
-		require.NoError(t, fetches.Err())
-		fetches.EachRecord(func(r *kgo.Record) {
-			visit(r)
-			if r.Offset+1 >= left[r.Partition] {
-				delete(left, r.Partition)
-			}
-		})
-	}
+	testenv.EachRecord(within(t, 20*time.Second), t, addrs, topic, visit)
 }
 
 func decode(t testing.TB, r *kgo.Record) firetrail.Event {

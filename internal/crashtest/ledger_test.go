@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firetrail/firetrail"
@@ -22,28 +21,7 @@ import (
 func records(t testing.TB, addrs []string, topic string, f func(r *kgo.Record)) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cl := testenv.Client(t, addrs, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
-	require.NoError(t, err)
-	left := map[int32]int64{}
-	ends.Each(func(o kadm.ListedOffset) {
-		require.NoError(t, o.Err)
-		if o.Offset > 0 {
-			left[o.Partition] = o.Offset
-		}
-	})
-	cl.AddConsumeTopics(topic)
-	for len(left) > 0 {
-		fetches := cl.PollFetches(ctx)
-		require.NoError(t, fetches.Err())
-		fetches.EachRecord(func(r *kgo.Record) {
-			f(r)
-			if r.Offset+1 >= left[r.Partition] {
-				delete(left, r.Partition)
-			}
-		})
-	}
-	cl.Close()
+	testenv.EachRecord(ctx, t, addrs, topic, f)
 }
 
 func decode(t testing.TB, r *kgo.Record) firetrail.Event {

@@ -4,12 +4,9 @@ package testenv
 
 import (
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -17,9 +14,9 @@ import (
 // ClickHouse is a real ClickHouse server on loopback, a process of its own. A test calls its methods one at
 // a time.
 type ClickHouse struct {
+	process
 	dir, lib string
-	port     int // native; HTTP is the next one
-	process  *exec.Cmd
+	port     int      // native; HTTP is the next one
 	alive    *os.File // the server's stdin, closed by the end of this process
 	said     *os.File // its stdout
 }
@@ -74,7 +71,7 @@ func (c *ClickHouse) Database(t testing.TB) string {
 // Kill ends the server with SIGKILL.
 func (c *ClickHouse) Kill(t testing.TB) {
 	t.Helper()
-	require.NoError(t, c.process.Process.Kill(), "the server isn't running")
+	require.NoError(t, c.cmd.Process.Kill(), "the server isn't running")
 	c.ended()
 }
 
@@ -83,18 +80,4 @@ func (c *ClickHouse) Kill(t testing.TB) {
 func (c *ClickHouse) StartAgain(t testing.TB) {
 	t.Helper()
 	require.NoError(t, c.start())
-}
-
-// Pause stops the server with SIGSTOP: its connections stay open, and nothing answers.
-func (c *ClickHouse) Pause(t testing.TB) {
-	t.Helper()
-	require.NoError(t, c.process.Process.Signal(syscall.SIGSTOP))
-	require.Eventually(t, func() bool { return stopped(c.process.Process.Pid) }, 30*time.Second, 10*time.Millisecond,
-		"the server goes on")
-}
-
-// Resume lets the server go on after [ClickHouse.Pause].
-func (c *ClickHouse) Resume(t testing.TB) {
-	t.Helper()
-	require.NoError(t, c.process.Process.Signal(syscall.SIGCONT))
 }

@@ -88,7 +88,7 @@ func (c *ClickHouse) start() (err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt of the tests is not for it
 	err = cmd.Start()
 	err = errors.Join(err, in.Close(), out.Close(), logs.Close())
-	c.process, c.alive, c.said = cmd, alive, said
+	c.cmd, c.alive, c.said = cmd, alive, said
 	if err == nil {
 		err = c.ready()
 	}
@@ -114,34 +114,26 @@ func (c *ClickHouse) ready() error {
 
 // end kills the server, if there is one.
 func (c *ClickHouse) end() {
-	if c.process.Process != nil {
-		_ = c.process.Process.Kill()
+	if c.cmd.Process != nil {
+		_ = c.cmd.Process.Kill()
 	}
 	c.ended()
 }
 
 func (c *ClickHouse) ended() {
-	_ = c.process.Wait() // killed: it says so
+	_ = c.cmd.Wait() // killed: it says so
 	_ = c.alive.Close()
 	_ = c.said.Close()
 }
 
 func (c *ClickHouse) remove() {
-	if c.process != nil {
+	if c.cmd != nil {
 		c.end()
 	}
 	_ = os.RemoveAll(c.dir)
 }
 
 func (c *ClickHouse) script() string { return filepath.Join(c.dir, "clickhouse.py") }
-
-func addr(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
-
-// stopped says whether all threads of a process stand still: they stop one after the other.
-func stopped(pid int) bool {
-	states, err := exec.Command("ps", "-L", "-o", "state=", "-p", strconv.Itoa(pid)).Output()
-	return err == nil && strings.Trim(string(states), "T \n") == ""
-}
 
 // Exec runs a statement as the user "default".
 func (c *ClickHouse) Exec(t testing.TB, statement string, args ...any) {

@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // The script that runs the brokers, also by hand, and the class path that Maven reads.
@@ -88,7 +87,8 @@ func newKafka(brokers int, lib, secure string, props []string) (*Kafka, error) {
 			return nil, err
 		}
 	}
-	return k, k.guard()
+	k.alive, err = guard(dir, kafkaGuard)
+	return k, err
 }
 
 // start picks the ports and starts the brokers. Another process may take a port in between: then others
@@ -112,30 +112,13 @@ func (k *Kafka) start() error {
 	return err
 }
 
-// guard starts a process that kills the brokers once this one has ended, by whatever death: it waits for the
-// end of a pipe that nobody writes to. It outlives an interrupt of the tests, in a process group of its own, and
-// looks again for a while, because a start that was under way goes on.
-func (k *Kafka) guard() error {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.Close() }()
-	const script = `read -r
-		for i in 1 2 3 4 5; do
-			[[ -d $1 ]] || exit
-			bash "$1/kafka.sh" kill "$1"
-			sleep 1
-		done
-		rm -rf "$1"`
-	cmd := exec.Command("bash", "-c", script, "guard", k.dir)
-	cmd.Stdin, cmd.SysProcAttr = r, &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	k.alive = w
-	return cmd.Process.Release()
-}
+// kafkaGuard kills the brokers, and looks again for a while, because a start that was under way goes on.
+const kafkaGuard = `for i in 1 2 3 4 5; do
+		[[ -d $1 ]] || exit
+		bash "$1/kafka.sh" kill "$1"
+		sleep 1
+	done
+	rm -rf "$1"`
 
 // script runs kafka.sh.
 func (k *Kafka) script(args ...string) error {

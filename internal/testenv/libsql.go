@@ -7,9 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,11 +17,11 @@ import (
 // LibSQL is a real libSQL server (sqld) on loopback, a process of its own. A test calls its methods one at a
 // time.
 type LibSQL struct {
+	process
 	options LibSQLOptions
 	binary  string
 	dir     string
-	port    int // HTTP and WebSocket; the admin's is the next one
-	process *exec.Cmd
+	port    int      // HTTP and WebSocket; the admin's is the next one
 	alive   *os.File // closed by the end of this process, whereupon the guard kills the server
 	key     ed25519.PrivateKey
 }
@@ -116,8 +114,8 @@ func SignLibSQLToken(t testing.TB, key ed25519.PrivateKey, c LibSQLClaims) strin
 // Kill ends the server with SIGKILL.
 func (l *LibSQL) Kill(t testing.TB) {
 	t.Helper()
-	require.NoError(t, l.process.Process.Kill(), "the server isn't running")
-	_ = l.process.Wait() // killed: it says so
+	require.NoError(t, l.cmd.Process.Kill(), "the server isn't running")
+	_ = l.cmd.Wait() // killed: it says so
 }
 
 // StartAgain starts the server after [LibSQL.Kill], on the data and the ports it had, and returns when it
@@ -125,18 +123,4 @@ func (l *LibSQL) Kill(t testing.TB) {
 func (l *LibSQL) StartAgain(t testing.TB) {
 	t.Helper()
 	require.NoError(t, l.start())
-}
-
-// Pause stops the server with SIGSTOP: its connections stay open, and nothing answers.
-func (l *LibSQL) Pause(t testing.TB) {
-	t.Helper()
-	require.NoError(t, l.process.Process.Signal(syscall.SIGSTOP))
-	require.Eventually(t, func() bool { return stopped(l.process.Process.Pid) }, 30*time.Second, 10*time.Millisecond,
-		"the server goes on")
-}
-
-// Resume lets the server go on after [LibSQL.Pause].
-func (l *LibSQL) Resume(t testing.TB) {
-	t.Helper()
-	require.NoError(t, l.process.Process.Signal(syscall.SIGCONT))
 }

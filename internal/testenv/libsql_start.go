@@ -85,7 +85,7 @@ func startLibSQL(o LibSQLOptions) (*LibSQL, error) {
 	if err := l.writeKey(); err != nil {
 		return nil, err
 	}
-	if err := l.guard(); err != nil {
+	if l.alive, err = guard(dir, libsqlGuard); err != nil {
 		return nil, err
 	}
 	for range 3 { // another process may take a port in between
@@ -115,25 +115,9 @@ func (l *LibSQL) writeKey() error {
 	return os.WriteFile(l.keyFile(), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600)
 }
 
-// guard starts a process that kills the server once this one has ended, by whatever death: it waits for the
-// end of a pipe that nobody writes to, in a process group of its own.
-func (l *LibSQL) guard() error {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.Close() }()
-	const script = `read -r
-		[[ ! -e $1/pid ]] || kill -9 "$(<"$1/pid")" 2>/dev/null
-		rm -rf "$1"`
-	cmd := exec.Command("bash", "-c", script, "guard", l.dir)
-	cmd.Stdin, cmd.SysProcAttr = r, &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	l.alive = w
-	return cmd.Process.Release()
-}
+// libsqlGuard is what clears away: it kills the server whose number stands in the directory.
+const libsqlGuard = `[[ ! -e $1/pid ]] || kill -9 "$(<"$1/pid")" 2>/dev/null
+	rm -rf "$1"`
 
 // start runs the server and returns when it answers.
 func (l *LibSQL) start() (err error) {
@@ -155,7 +139,7 @@ func (l *LibSQL) start() (err error) {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	l.process = cmd
+	l.cmd = cmd
 	err = os.WriteFile(filepath.Join(l.dir, "pid"), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600)
 	if err == nil {
 		err = l.ready()
@@ -182,7 +166,7 @@ func (l *LibSQL) ready() error {
 		case ctx.Err() != nil:
 			return fmt.Errorf("%d %s: %w", status, body, errors.Join(err, ctx.Err()))
 		}
-		if pid, _ := syscall.Wait4(l.process.Process.Pid, nil, syscall.WNOHANG, nil); pid > 0 {
+		if pid, _ := syscall.Wait4(l.cmd.Process.Pid, nil, syscall.WNOHANG, nil); pid > 0 {
 			return errors.New("it ended")
 		}
 		<-tick.C
@@ -230,9 +214,9 @@ func request(ctx context.Context, method, url, host, body string) (status int, a
 
 // end kills the server, if there is one.
 func (l *LibSQL) end() {
-	if l.process != nil {
-		_ = l.process.Process.Kill()
-		_ = l.process.Wait() // killed: it says so
+	if l.cmd != nil {
+		_ = l.cmd.Process.Kill()
+		_ = l.cmd.Wait() // killed: it says so
 	}
 }
 

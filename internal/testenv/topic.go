@@ -39,6 +39,33 @@ func Topic(t testing.TB, addrs []string, partitions int32) string {
 	return name
 }
 
+// EachRecord calls visit for each record that the topic has as of now, in the order of its partition.
+func EachRecord(ctx context.Context, t testing.TB, addrs []string, topic string, visit func(*kgo.Record)) {
+	t.Helper()
+	cl := Client(t, addrs, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	defer cl.Close()
+	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
+	require.NoError(t, err)
+	left := map[int32]int64{}
+	ends.Each(func(o kadm.ListedOffset) {
+		require.NoError(t, o.Err)
+		if o.Offset > 0 {
+			left[o.Partition] = o.Offset
+		}
+	})
+	cl.AddConsumeTopics(topic)
+	for len(left) > 0 {
+		fetches := cl.PollFetches(ctx)
+		require.NoError(t, fetches.Err())
+		fetches.EachRecord(func(r *kgo.Record) {
+			visit(r)
+			if r.Offset+1 >= left[r.Partition] {
+				delete(left, r.Partition)
+			}
+		})
+	}
+}
+
 // hasTopic says whether the broker at addr knows the topic and the leaders of its partitions. The client is
 // new each time, since the first request of a client alone goes to where it is told.
 func hasTopic(ctx context.Context, addr, name string, partitions int32) bool {

@@ -3,22 +3,14 @@
 package clickhouse
 
 import (
-	"bufio"
-	"cmp"
-	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
-	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/sinkers"
 )
@@ -39,11 +31,11 @@ func BenchmarkWrite(b *testing.B) {
 }
 
 func benchmarkWrite(b *testing.B, sink, bare *Sink, size int) {
-	source := newRealRows(b)
+	source := testenv.NewRealRows(b)
 	var filled columns
 	var sinkTimes, bareTimes []time.Duration
 	for b.Loop() {
-		rows := source.take(size)
+		rows := source.Take(size)
 		texts := checked(b, rows)
 		write := func() {
 			began := time.Now()
@@ -62,7 +54,7 @@ func benchmarkWrite(b *testing.B, sink, bare *Sink, size int) {
 			bareTimes = append(bareTimes, time.Since(began))
 		}
 		// Whoever comes second has the warmer processor: take turns.
-		if source.taken/size%2 == 0 {
+		if source.Taken/size%2 == 0 {
 			write, loop = loop, write
 		}
 		write()
@@ -83,7 +75,7 @@ func benchmarkWrite(b *testing.B, sink, bare *Sink, size int) {
 func BenchmarkWriteAgain(b *testing.B) {
 	const size = 50_000
 	sink := openWith(b, configOf(b, testenv.SharedClickHouse(b), Native))
-	rows := newRealRows(b).take(size)
+	rows := testenv.NewRealRows(b).Take(size)
 	_, err := sink.Write(b.Context(), sinkers.Batch{Rows: rows})
 	require.NoError(b, err)
 	for b.Loop() {
@@ -98,14 +90,14 @@ func BenchmarkWriteAgain(b *testing.B) {
 func BenchmarkParts(b *testing.B) {
 	const size = 50_000
 	sink := openWith(b, configOf(b, testenv.SharedClickHouse(b), Native))
-	source := newRealRows(b)
+	source := testenv.NewRealRows(b)
 	var before []sinkers.Row
 	for range 4 {
-		before = source.take(size)
+		before = source.Take(size)
 		_, err := sink.Write(b.Context(), sinkers.Batch{Rows: before})
 		require.NoError(b, err)
 	}
-	rows := source.take(size)
+	rows := source.Take(size)
 	b.Run("winners, none near", func(b *testing.B) {
 		for b.Loop() {
 			_, err := sink.winners(b.Context(), rows)
@@ -176,88 +168,4 @@ func bareInsert(b testing.TB, s *Sink, c *columns) {
 	require.NoError(b, err)
 	require.NoError(b, c.appendTo(batch))
 	require.NoError(b, batch.Send())
-}
-
-// realRows makes events of the CloudTrail records that the demo brings along, again and again, with
-// new ids and times.
-type realRows struct {
-	events []firetrail.Event
-	ids    *firetrail.IDGenerator
-	random *rand.Rand
-	at     int64
-	taken  int
-}
-
-func newRealRows(tb testing.TB) *realRows {
-	f, err := os.Open("../../cmd/producer-demo/data/cloudtrail.ndjson.zst")
-	require.NoError(tb, err)
-	defer func() { _ = f.Close() }()
-	z, err := zstd.NewReader(f)
-	require.NoError(tb, err)
-	defer z.Close()
-	r := &realRows{ids: firetrail.NewIDGenerator(), random: rand.New(rand.NewPCG(1, 2)), at: 1_700_000_000_000_000}
-	lines := bufio.NewScanner(z)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		r.events = append(r.events, realEvent(tb, lines.Bytes()))
-	}
-	require.NoError(tb, lines.Err())
-	return r
-}
-
-func realEvent(tb testing.TB, line []byte) firetrail.Event {
-	var rec struct {
-		UserIdentity                                                struct{ Type, PrincipalID, ARN, InvokedBy, UserName string }
-		EventSource, EventName, SourceIPAddress, UserAgent, EventID string
-		ErrorCode, RequestID                                        string
-		RequestParameters                                           json.RawMessage
-		Resources                                                   []struct{ ARN string }
-	}
-	require.NoError(tb, json.Unmarshal(line, &rec))
-	noun, _, _ := strings.Cut(rec.EventSource, ".")
-	action, err := firetrail.ParseName(noun + "." + rec.EventName)
-	require.NoError(tb, err)
-	who := rec.UserIdentity
-	e := firetrail.Event{
-		Action:   action,
-		Actor:    firetrail.Actor{Type: who.Type, ID: cmp.Or(who.ARN, who.PrincipalID, who.InvokedBy), Name: who.UserName},
-		Entity:   firetrail.Entity{Type: noun, ID: fmt.Sprintf("%s/%.8s", noun, rec.EventID)},
-		New:      firetrail.Raw(rec.RequestParameters),
-		Metadata: firetrail.Raw(rest(tb, line)),
-		Request:  firetrail.Request{IP: rec.SourceIPAddress, UserAgent: rec.UserAgent, ID: rec.RequestID},
-		Source:   "host/4711/0192f0c1",
-	}
-	if len(rec.Resources) > 0 {
-		e.Entity.ID = rec.Resources[0].ARN
-	}
-	if rec.ErrorCode != "" {
-		e.Outcome = firetrail.Failure
-	}
-	return e
-}
-
-// rest returns what of a record isn't an event's own field.
-func rest(tb testing.TB, line []byte) []byte {
-	var fields map[string]json.RawMessage
-	require.NoError(tb, json.Unmarshal(line, &fields))
-	for _, f := range []string{"userIdentity", "requestParameters", "userAgent", "eventName", "eventTime", "sourceIPAddress"} {
-		delete(fields, f)
-	}
-	b, err := json.Marshal(fields)
-	require.NoError(tb, err)
-	return b
-}
-
-func (r *realRows) take(n int) []sinkers.Row {
-	rows := make([]sinkers.Row, n)
-	for i := range rows {
-		e := r.events[r.taken%len(r.events)]
-		r.at += 20
-		r.taken++
-		e.ID, e.Time, e.Seq = r.ids.Next(r.at), time.UnixMicro(r.at).UTC(), uint64(r.taken)
-		e.Recorded = e.Time
-		e.Tenant = fmt.Sprintf("tenant-%02d", int(20*r.random.Float64()*r.random.Float64()))
-		rows[i] = sinkers.Row{Event: e, Hash: [16]byte(e.ID)}
-	}
-	return rows
 }

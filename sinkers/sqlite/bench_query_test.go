@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/sinkers"
 )
 
@@ -12,10 +13,10 @@ import (
 // are hardest on an index.
 func BenchmarkQuery(b *testing.B) {
 	s := openAt(b, tempPath(b))
-	source := newRealRows(b)
+	source := testenv.NewRealRows(b)
 	var last sinkers.Row
 	for range 10 {
-		rows := source.take(10_000)
+		rows := source.Take(10_000)
 		last = rows[len(rows)-1]
 		_, err := s.Write(b.Context(), sinkers.Batch{Rows: rows})
 		require.NoError(b, err)

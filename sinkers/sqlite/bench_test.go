@@ -1,22 +1,15 @@
 package sqlite
 
 import (
-	"bufio"
-	"cmp"
-	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
-	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/sinkers"
 	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
 )
@@ -35,10 +28,10 @@ func BenchmarkWrite(b *testing.B) {
 func benchmarkWrite(b *testing.B, size int) {
 	dir := b.TempDir()
 	sink, bare := openAt(b, filepath.Join(dir, "sink.db")), openAt(b, filepath.Join(dir, "bare.db"))
-	source := newRealRows(b)
+	source := testenv.NewRealRows(b)
 	var sinkTimes, bareTimes []time.Duration
 	for b.Loop() {
-		rows := source.take(size)
+		rows := source.Take(size)
 		chunks := encodeChunks(b, rows)
 		// Whoever comes second has the warmer processor: take turns.
 		write := func() {
@@ -53,7 +46,7 @@ func benchmarkWrite(b *testing.B, size int) {
 			bareLoop(b, bare, chunks)
 			bareTimes = append(bareTimes, time.Since(t))
 		}
-		if source.taken/size%2 == 0 {
+		if source.Taken/size%2 == 0 {
 			write, loop = loop, write
 		}
 		write()
@@ -75,7 +68,7 @@ func benchmarkWrite(b *testing.B, size int) {
 func BenchmarkRewrite(b *testing.B) {
 	const size = 10_000
 	s := openAt(b, tempPath(b))
-	rows := newRealRows(b).take(size)
+	rows := testenv.NewRealRows(b).Take(size)
 	began := time.Now()
 	_, err := s.Write(b.Context(), sinkers.Batch{Rows: rows})
 	require.NoError(b, err)
@@ -123,88 +116,4 @@ func bareLoop(tb testing.TB, s *Sink, chunks [][]any) {
 		}
 	}
 	require.NoError(tb, tx.Commit())
-}
-
-// realRows makes events of the CloudTrail records that the demo brings along, again and again, with
-// new ids and times.
-type realRows struct {
-	events []firetrail.Event
-	ids    *firetrail.IDGenerator
-	random *rand.Rand
-	at     int64
-	taken  int
-}
-
-func newRealRows(tb testing.TB) *realRows {
-	f, err := os.Open("../../cmd/producer-demo/data/cloudtrail.ndjson.zst")
-	require.NoError(tb, err)
-	defer func() { _ = f.Close() }()
-	z, err := zstd.NewReader(f)
-	require.NoError(tb, err)
-	defer z.Close()
-	r := &realRows{ids: firetrail.NewIDGenerator(), random: rand.New(rand.NewPCG(1, 2)), at: 1_700_000_000_000_000}
-	lines := bufio.NewScanner(z)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		r.events = append(r.events, realEvent(tb, lines.Bytes()))
-	}
-	require.NoError(tb, lines.Err())
-	return r
-}
-
-func realEvent(tb testing.TB, line []byte) firetrail.Event {
-	var rec struct {
-		UserIdentity                                                struct{ Type, PrincipalID, ARN, InvokedBy, UserName string }
-		EventSource, EventName, SourceIPAddress, UserAgent, EventID string
-		ErrorCode, RequestID                                        string
-		RequestParameters                                           json.RawMessage
-		Resources                                                   []struct{ ARN string }
-	}
-	require.NoError(tb, json.Unmarshal(line, &rec))
-	noun, _, _ := strings.Cut(rec.EventSource, ".")
-	action, err := firetrail.ParseName(noun + "." + rec.EventName)
-	require.NoError(tb, err)
-	who := rec.UserIdentity
-	e := firetrail.Event{
-		Action:   action,
-		Actor:    firetrail.Actor{Type: who.Type, ID: cmp.Or(who.ARN, who.PrincipalID, who.InvokedBy), Name: who.UserName},
-		Entity:   firetrail.Entity{Type: noun, ID: fmt.Sprintf("%s/%.8s", noun, rec.EventID)},
-		New:      firetrail.Raw(rec.RequestParameters),
-		Metadata: firetrail.Raw(rest(tb, line)),
-		Request:  firetrail.Request{IP: rec.SourceIPAddress, UserAgent: rec.UserAgent, ID: rec.RequestID},
-		Source:   "host/4711/0192f0c1",
-	}
-	if len(rec.Resources) > 0 {
-		e.Entity.ID = rec.Resources[0].ARN
-	}
-	if rec.ErrorCode != "" {
-		e.Outcome = firetrail.Failure
-	}
-	return e
-}
-
-// rest returns what of a record isn't an event's own field.
-func rest(tb testing.TB, line []byte) []byte {
-	var fields map[string]json.RawMessage
-	require.NoError(tb, json.Unmarshal(line, &fields))
-	for _, f := range []string{"userIdentity", "requestParameters", "userAgent", "eventName", "eventTime", "sourceIPAddress"} {
-		delete(fields, f)
-	}
-	b, err := json.Marshal(fields)
-	require.NoError(tb, err)
-	return b
-}
-
-func (r *realRows) take(n int) []sinkers.Row {
-	rows := make([]sinkers.Row, n)
-	for i := range rows {
-		e := r.events[r.taken%len(r.events)]
-		r.at += 20
-		r.taken++
-		e.ID, e.Time, e.Seq = r.ids.Next(r.at), time.UnixMicro(r.at).UTC(), uint64(r.taken)
-		e.Recorded = e.Time
-		e.Tenant = fmt.Sprintf("tenant-%02d", int(20*r.random.Float64()*r.random.Float64()))
-		rows[i] = sinkers.Row{Event: e, Hash: [16]byte(e.ID)}
-	}
-	return rows
 }
