@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/firetrail/firetrail/kafkaclient"
 )
@@ -16,13 +18,19 @@ import (
 const (
 	checkTimeout  = 10 * time.Second // of one look at brokers and topics
 	watchInterval = 10 * time.Second
-	// missingTries is how often a topic may be missing at the start: a new one takes a moment to be known
-	// to all brokers.
-	missingTries = 3
+
+	// missingFor is how long a topic must have been missing at the start for it not to be there: a new topic takes a
+	// moment to be known to all brokers, and a new broker to know all topics. It is missingForSome while some of the
+	// brokers don't answer: they may know it.
+	missingFor     = 15 * time.Second
+	missingForSome = time.Minute
 )
 
 // missingError says that topics aren't there.
-type missingError struct{ topics []string }
+type missingError struct {
+	topics []string
+	all    bool // brokers say so
+}
 
 func (e *missingError) Error() string {
 	return fmt.Sprintf("topic %s: not there; make it with: sink-worker topics create --topics %s", strings.Join(e.topics, ", "), strings.Join(e.topics, ","))
@@ -32,7 +40,8 @@ func (e *missingError) Error() string {
 func (w *Worker) await(ctx context.Context) error {
 	w.stats.setState(Starting, "asking the brokers for the topics")
 	backoff := w.cfg.Retry.outage()
-	for missing := 0; ; {
+	var missing time.Time // since when a topic is; zero while none is
+	for {
 		err := w.look(ctx)
 		if err == nil {
 			return nil
@@ -44,9 +53,14 @@ func (w *Worker) await(ctx context.Context) error {
 			return why
 		}
 		if gone := new(missingError); errors.As(err, &gone) {
-			if missing++; missing == missingTries {
+			if missing.IsZero() {
+				missing = time.Now()
+			}
+			if gone.forSure(time.Since(missing)) {
 				return err
 			}
+		} else {
+			missing = time.Time{}
 		}
 		w.stats.setState(Starting, err.Error())
 		w.log.Warn("not started yet; trying again", "err", err)
@@ -95,9 +109,47 @@ func (w *Worker) look(ctx context.Context) error {
 		}
 	}
 	if missing != nil {
-		return &missingError{missing}
+		return w.confirm(ctx, missing)
 	}
 	return nil
+}
+
+// forSure says whether topics that have been missing for so long won't be found by asking again.
+func (e *missingError) forSure(missing time.Duration) bool {
+	return missing >= missingForSome || e.all && missing >= missingFor
+}
+
+// confirm asks each of the brokers for topics that one of them doesn't know: it may have been started a moment ago. What
+// any of them knows is there.
+func (w *Worker) confirm(ctx context.Context, missing []string) error {
+	req := kmsg.NewPtrMetadataRequest()
+	for _, t := range missing {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr(t)
+		req.Topics = append(req.Topics, topic)
+	}
+	answered, known := 0, map[string]bool{}
+	brokers := w.admin.DiscoveredBrokers()
+	for _, b := range brokers {
+		asking, cancel := context.WithTimeout(ctx, checkTimeout/5)
+		res, err := req.RequestWith(asking, b)
+		cancel()
+		if err != nil {
+			continue
+		}
+		answered++
+		for _, t := range res.Topics {
+			if t.Topic != nil && !errors.Is(kerr.ErrorForCode(t.ErrorCode), kerr.UnknownTopicOrPartition) {
+				known[*t.Topic] = true
+			}
+		}
+	}
+	missing = slices.DeleteFunc(missing, func(t string) bool { return known[t] })
+	if len(missing) == 0 {
+		return nil
+	}
+	// A broker that is away isn't discovered, but it may be one of those to begin with.
+	return &missingError{missing, answered >= max(len(brokers), len(w.cfg.Kafka.Brokers))}
 }
 
 // explainFatal returns a clear error where err is one that waiting doesn't mend, and otherwise nil.
@@ -151,7 +203,7 @@ func (w *Worker) highWatermarks(ctx context.Context) error {
 	for _, t := range w.cfg.Topics {
 		for _, p := range ends[t] {
 			if errors.Is(p.Err, kerr.UnknownTopicOrPartition) {
-				return &missingError{[]string{t}}
+				return &missingError{topics: []string{t}}
 			}
 			if p.Err != nil {
 				return fmt.Errorf("topic %s, partition %d: %w", t, p.Partition, p.Err)
