@@ -38,8 +38,10 @@ func TestTopicsNotKnownYet(t *testing.T) {
 			require.NoError(t, err)
 			w.events(10, 0)
 			unknown(w, testLetters, 0) // which is the one that the worker begins with
+			begun := time.Now()
 			r := w.start(nil)
 			w.awaitStored(10)
+			require.Less(t, r.Stats().Since.Sub(begun), time.Second, "in virtual time: it asked the other at once")
 			r.stop()
 		})
 	})
@@ -47,7 +49,7 @@ func TestTopicsNotKnownYet(t *testing.T) {
 		inWorld(t, 1, func(t *testing.T, w *world) {
 			unknown(w, testLetters)
 			r := w.start(func(c *Config) { c.Kafka.Brokers = append(c.Kafka.Brokers, "127.0.0.1:1") })
-			pass(missingFor + 10*time.Second)
+			pass(3 * missingFor)
 			require.Equal(t, Starting, r.Stats().State)
 			<-r.done
 			require.ErrorContains(t, r.err, "topic audit.events.dlq: not there")
