@@ -67,3 +67,20 @@ func (e *SchemaError) Error() string {
 	}
 	return fmt.Sprintf("has schema version %d, and this program reads %d; let a worker of this version migrate it first", e.Have, e.Know)
 }
+
+type unavailableError struct{ error }
+
+func (e unavailableError) Unwrap() error { return e.error }
+
+// Unavailable marks err, of opening a database, as one that waiting may mend: the server can't be reached, starts, or
+// has no room for another connection. Nil stays nil.
+func Unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unavailableError{err}
+}
+
+// IsUnavailable reports whether err was marked by Unavailable. Whatever else is taken for a mistake in the settings, such as
+// a wrong password, which whoever starts a worker should be told of at once.
+func IsUnavailable(err error) bool { return errors.As(err, new(unavailableError)) }

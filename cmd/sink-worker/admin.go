@@ -37,17 +37,22 @@ func (s *adminSettings) check(p *cli.Problems) {
 	}
 }
 
+// opening is what a worker does first.
+const opening = "the database is being opened, or another worker has it and this one stands by"
+
 // window is what operators see of the worker, from before it has a database until it has stopped. Its methods do
 // nothing where that is switched off.
 type window struct {
 	server  *admin.Server
 	metrics *admin.Worker
 	worker  atomic.Pointer[consumer.Worker]
+	waiting atomic.Pointer[string] // why there is no worker yet
 }
 
 // openWindow begins to serve. Where nobody has chosen the address and another has it, the worker goes without.
 func (p *program) openWindow(s *adminSettings) (*window, error) {
 	w := &window{}
+	w.wait(opening)
 	w.metrics = admin.NewWorker(w.stats)
 	if s.AdminAddress == noAdmin {
 		return w, nil
@@ -82,13 +87,16 @@ func (w *window) stats() consumer.Stats {
 func (w *window) notReady() []string {
 	worker := w.worker.Load()
 	if worker == nil {
-		return []string{"the database is being opened, or another worker has it and this one stands by"}
+		return []string{*w.waiting.Load()}
 	}
 	if err := worker.Ready(); err != nil {
 		return []string{err.Error()}
 	}
 	return nil
 }
+
+// wait says why there is no worker yet.
+func (w *window) wait(reason string) { w.waiting.Store(&reason) }
 
 // show shows a worker and its directory of letters from now on.
 func (w *window) show(worker *consumer.Worker, letters *dlq.Dir) {

@@ -72,3 +72,33 @@ func TestClickHouseEndToEnd(t *testing.T) {
 		})
 	}
 }
+
+// A server that is killed and comes back after the worker was started is waited for; a wrong password and another program's
+// table are not.
+func TestClickHouseAwayAtStart(t *testing.T) {
+	server, dir, topic := testenv.StartClickHouse(t), t.TempDir(), testenv.Unique(t)
+	brokers := testenv.Broker(t)
+	for protocol, addr := range map[string]string{"native": server.Addr(), "http": server.HTTPAddr()} {
+		t.Run(protocol, func(t *testing.T) {
+			set := []string{
+				"FIRETRAIL_BROKERS=" + strings.Join(brokers, ","), "FIRETRAIL_TOPICS=" + topic, "FIRETRAIL_CLICKHOUSE_ADDRS=" + addr,
+				"FIRETRAIL_CLICKHOUSE_PROTOCOL=" + protocol, "FIRETRAIL_CLICKHOUSE_DATABASE=" + server.Database(t),
+				"FIRETRAIL_CLICKHOUSE_USER=" + testenv.ClickHouseUser, "FIRETRAIL_DLQ_DIR=" + filepath.Join(dir, "dlq"),
+			}
+			env := environment(append(set, "FIRETRAIL_CLICKHOUSE_PASSWORD="+testenv.ClickHousePassword)...)
+			_, stderr, code := sinkWorker(t, env, "topics", "create", "--replication=1", "--min-insync-replicas=1", "--partitions=1")
+			require.Equal(t, cli.Done, code, stderr)
+			server.Kill(t)
+			w := startWorker(t, env, topic)
+			w.awaits(t, "the database is away; trying again", 1)
+			server.StartAgain(t)
+			w.awaits(t, "worker runs", 1)
+			w.stop()
+			require.Equal(t, cli.Done, <-w.ended, "%s", &w.logs)
+
+			_, stderr, code = sinkWorker(t, environment(append(set, "FIRETRAIL_CLICKHOUSE_PASSWORD=wrong")...), "run")
+			require.Equal(t, cli.Failed, code)
+			require.Contains(t, stderr, "Authentication failed")
+		})
+	}
+}

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/sethvargo/go-retry"
+
 	"github.com/firetrail/firetrail/cmd/internal/cli"
 	"github.com/firetrail/firetrail/consumer"
 	"github.com/firetrail/firetrail/dlq"
 	"github.com/firetrail/firetrail/kafkaclient"
+	"github.com/firetrail/firetrail/sinkers"
 )
 
 // check returns the client's configuration, or everything that is wrong with the settings.
@@ -52,13 +55,15 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 	ctx, lose := context.WithCancelCause(ctx)
 	defer lose(nil)
 	var lost atomic.Pointer[error]
-	db, err := open.toWrite(ctx, p.log, c.retention(), func(err error) {
-		lost.Store(&err)
-		lose(err)
+	db, err := p.awaitDatabase(ctx, window, func() (sinkers.Sinker, error) {
+		return open.toWrite(ctx, p.log, c.retention(), func(err error) {
+			lost.Store(&err)
+			lose(err)
+		})
 	})
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil // told to stop while standing by
+		return nil // told to stop while standing by, or waiting
 	case err != nil:
 		return err
 	}
@@ -93,4 +98,21 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 		err = errors.Join(*l, err)
 	}
 	return err
+}
+
+// awaitDatabase opens the database, and tries again for as long as it is away. A mistake in the settings is an error at
+// once.
+func (p *program) awaitDatabase(ctx context.Context, window *window, open func() (sinkers.Sinker, error)) (db sinkers.Sinker, err error) {
+	backoff := retry.NewExponential(consumer.DefaultDelay)
+	backoff = retry.WithCappedDuration(consumer.DefaultMaxDelay, retry.WithJitterPercent(20, backoff))
+	err = retry.Do(ctx, backoff, func(context.Context) error {
+		window.wait(opening)
+		if db, err = open(); err == nil || !sinkers.IsUnavailable(err) || ctx.Err() != nil {
+			return err
+		}
+		p.log.Warn("the database is away; trying again", "err", err)
+		window.wait("the database is away: " + err.Error())
+		return retry.RetryableError(err)
+	})
+	return db, err
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // Errors of a Sink, found with errors.Is.
@@ -75,6 +76,36 @@ var kinds = map[int32]kind{
 	516:              outage, // AUTHENTICATION_FAILED
 	745:              outage, // SERVER_OVERLOADED
 	999:              outage, // KEEPER_EXCEPTION
+}
+
+// passing are the codes that a server answers with while it starts, or has no room for more.
+var passing = map[int32]bool{
+	159: true, // TIMEOUT_EXCEEDED
+	202: true, // TOO_MANY_SIMULTANEOUS_QUERIES
+	209: true, // SOCKET_TIMEOUT
+	210: true, // NETWORK_ERROR
+	225: true, // NO_ZOOKEEPER
+	236: true, // ABORTED
+	241: true, // MEMORY_LIMIT_EXCEEDED
+	242: true, // TABLE_IS_READ_ONLY
+	243: true, // NOT_ENOUGH_SPACE
+	279: true, // ALL_CONNECTION_TRIES_FAILED
+	285: true, // TOO_FEW_LIVE_REPLICAS
+	394: true, // QUERY_WAS_CANCELLED
+	473: true, // DEADLOCK_AVOIDED
+	745: true, // SERVER_OVERLOADED
+	999: true, // KEEPER_EXCEPTION
+}
+
+// isAway says whether opening the database may succeed later, with the same settings.
+func isAway(err error) bool {
+	if e := new(clickhouse.Exception); errors.As(err, &e) {
+		return passing[e.Code]
+	}
+	if e := new(clickhouse.HTTPError); errors.As(err, &e) { // of a proxy, whose server is away
+		return e.StatusCode >= 500
+	}
+	return errors.Is(err, clickhouse.ErrAcquireConnTimeout) || backend.Unreachable(err)
 }
 
 // kindOf sorts what ClickHouse says. Whatever isn't its word, such as a lost connection, is unknown.

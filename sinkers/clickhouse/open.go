@@ -13,7 +13,8 @@ import (
 
 // Open connects to the database, makes the tables where there are none, and brings them up to date. ctx
 // bounds the opening, not the Sink's life. Errors name the database: a *sinkers.SchemaError for one of a newer
-// program, and plain ones for a server that can't be reached and for another program's tables.
+// program, one that [sinkers.IsUnavailable] tells for a server that can't be reached or can't answer now, and plain ones for
+// the rest, such as another program's tables.
 func Open(ctx context.Context, cfg Config) (*Sink, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("clickhouse: %w", err)
@@ -29,7 +30,11 @@ func Open(ctx context.Context, cfg Config) (*Sink, error) {
 	s.conn = conn
 	if err := s.open(ctx); err != nil {
 		_ = s.Close()
-		return nil, s.fail(ctx, "open", err)
+		away := isAway(err)
+		if err = s.fail(ctx, "open", err); away {
+			err = sinkers.Unavailable(err)
+		}
+		return nil, err
 	}
 	return s, nil
 }

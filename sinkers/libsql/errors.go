@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
 // Errors of a Sink, found with errors.Is.
@@ -52,6 +53,21 @@ func (e *clientError) Unwrap() []error {
 		}
 	}
 	return errs
+}
+
+// isAway says whether opening the database may succeed later, with the same settings. The library tells little but text.
+func isAway(err error) bool {
+	var e *clientError
+	if errors.As(err, &e) {
+		said := e.text
+		if i := strings.LastIndex(said, sqliteSays); i >= 0 {
+			return strings.HasPrefix(said[i+len(sqliteSays):], "database is locked")
+		}
+		if e.kind == nil && strings.HasPrefix(said, "error code 5") { // HTTP's: the server, or a proxy before it
+			return true
+		}
+	}
+	return errors.Is(err, driver.ErrBadConn) || backend.Unreachable(err)
 }
 
 // explain makes a clientError of what the library says of a statement: without the statement, which it

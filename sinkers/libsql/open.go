@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/firetrail/firetrail/sinkers"
 	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
 )
 
 // Open connects to the database, makes its tables where there are none, and brings its schema up to date. ctx bounds
 // the opening, not the Sink's life. Errors name the URL: [ErrLeased], [ErrUnauthorized], [ErrNoDatabase], a
-// *sinkers.SchemaError for a database of a newer program, and plain ones for what isn't a database of this module.
+// *sinkers.SchemaError for a database of a newer program, one that [sinkers.IsUnavailable] tells for a server that can't
+// be reached or can't answer now, and plain ones for what isn't a database of this module.
 func Open(ctx context.Context, cfg Config) (*Sink, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("libsql: %w", err)
@@ -17,7 +19,11 @@ func Open(ctx context.Context, cfg Config) (*Sink, error) {
 	s := newSink(cfg.withDefaults())
 	if err := s.open(ctx); err != nil {
 		_ = s.Close()
-		return nil, fmt.Errorf("libsql: %s: %w", cfg.URL, err)
+		away := isAway(err)
+		if err = fmt.Errorf("libsql: %s: %w", cfg.URL, err); away {
+			err = sinkers.Unavailable(err)
+		}
+		return nil, err
 	}
 	return s, nil
 }
