@@ -38,8 +38,9 @@ var imports = map[string][]string{
 	"consumer":                  {"", "dlq", "sinkers", "kafkaclient"},
 	"internal/admin":            {"", "consumer", "dlq"},
 	"internal/embedded":         {},
-	"internal/testenv":          {"", "sinkers"},
+	"internal/testenv":          {"", "sinkers", "wal"},
 	"internal/crashtest":        {}, // tests alone
+	"internal/chaos":            {}, // tests alone
 	"cmd":                       {anyOfOurs},
 }
 

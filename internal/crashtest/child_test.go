@@ -6,16 +6,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/kafkaclient"
 	"github.com/firetrail/firetrail/producer"
 	"github.com/firetrail/firetrail/wal"
@@ -41,21 +40,12 @@ type life struct {
 const (
 	goroutines = 2
 	tenants    = 6
+	maxEvents  = 1 << 18 // that a child fires at the most
 )
 
 var tick = firetrail.NewAction[struct{}]("clock.ticked")
 
 func tenantOf(i int) string { return fmt.Sprint("tenant-", i%tenants) }
-
-// payload is the value of an event, which can be told from any other.
-func payload(life, i int) []byte {
-	pad := (i*7919 + life*104729) % 500
-	if i%997 == 0 {
-		pad = 5000
-	}
-	text := strings.Repeat(string(rune('a'+i%26)), pad)
-	return fmt.Appendf(nil, `{"life":%d,"i":%d,"pad":%q,"sum":%d}`, life, i, text, crc32.ChecksumIEEE([]byte(text)))
-}
 
 // config is the same for whoever opens the directory.
 func (l *life) config() producer.Config {
@@ -85,7 +75,7 @@ func runChild(setting string) {
 }
 
 func (l *life) live() error {
-	w, err := openWitness(l.Witness)
+	w, err := testenv.OpenWitness(l.Witness, maxEvents)
 	if err != nil {
 		return err
 	}
@@ -113,7 +103,7 @@ func (l *life) live() error {
 
 // fire fires the events of one goroutine, and notes the fate of each once its Fire has returned. What is counted
 // meanwhile may be another goroutine's: then it is noted of both.
-func (l *life) fire(p *producer.Producer, w witness, g int) {
+func (l *life) fire(p *producer.Producer, w testenv.Witness, g int) {
 	begun, n := time.Now(), 0
 	s := p.Stats()
 	unsafe, gone := s.Unprotected, s.DroppedEvents()
@@ -125,16 +115,16 @@ func (l *life) fire(p *producer.Producer, w witness, g int) {
 			<-time.After(50 * time.Microsecond)
 		}
 		p.Fire(context.Background(), firetrail.Event{
-			Tenant: tenantOf(i), Action: tick.Name(), New: firetrail.Raw(payload(l.Number, i)),
+			Tenant: tenantOf(i), Action: tick.Name(), New: firetrail.Raw(testenv.Payload(l.Number, i)),
 		})
-		s, f := p.Stats(), protected
+		s, f := p.Stats(), testenv.Protected
 		switch {
 		case s.DroppedEvents() != gone:
-			f = dropped
+			f = testenv.Dropped
 		case s.Unprotected != unsafe:
-			f = unprotected
+			f = testenv.Unprotected
 		}
 		unsafe, gone = s.Unprotected, s.DroppedEvents()
-		w.set(i, f)
+		w.Set(i, f)
 	}
 }

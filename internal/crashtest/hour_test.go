@@ -39,7 +39,7 @@ func TestHourWithoutBroker(t *testing.T) {
 
 	var early uint64
 	for i := range n {
-		e := firetrail.Event{Tenant: tenantOf(i), Action: tick.Name(), New: firetrail.Raw(payload(0, i))}
+		e := firetrail.Event{Tenant: tenantOf(i), Action: tick.Name(), New: firetrail.Raw(testenv.Payload(0, i))}
 		if i%2500 != 2499 {
 			p.Fire(context.Background(), e)
 			continue

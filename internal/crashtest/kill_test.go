@@ -90,7 +90,7 @@ type trail struct {
 	broker *embedded.Broker // nil where it is a real one
 	addrs  []string
 	topic  string
-	lives  []witness
+	lives  []testenv.Witness
 	disk   disk
 }
 
@@ -120,9 +120,9 @@ func (tr *trail) life(t *testing.T) life {
 		Number: n, Witness: filepath.Join(t.TempDir(), "witness"), Dir: filepath.Join(tr.dir, "producer"),
 		Brokers: tr.addrs, Topic: tr.topic, Rate: tr.o.rate / goroutines, Most: 8000, Ring: tr.o.ring,
 	}
-	w, err := openWitness(l.Witness)
+	w, err := testenv.OpenWitness(l.Witness, maxEvents)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = w.m.Close() })
+	t.Cleanup(func() { _ = w.Close() })
 	tr.lives = append(tr.lives, w)
 	return l
 }
@@ -188,7 +188,7 @@ func (tr *trail) end(t *testing.T, sum *tally) {
 	// What waited as a letter, because the log was full, comes when it comes.
 	records(t, tr.addrs, tr.topic, func(r *kgo.Record) { arrived.add(t, r, !letters) })
 	for n, w := range tr.lives {
-		arrived.settle(t, n, w.fates(), sum)
+		arrived.settle(t, n, w.Fates(), sum)
 	}
 	if tr.broker != nil {
 		require.NoError(t, tr.broker.Close())

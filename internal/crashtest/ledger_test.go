@@ -56,7 +56,7 @@ func (l ledger) add(t testing.TB, r *kgo.Record, ordered bool) {
 	}
 	var v struct{ Life, I int }
 	require.NoError(t, json.Unmarshal(e.New.Bytes(), &v))
-	if !bytes.Equal(payload(v.Life, v.I), e.New.Bytes()) {
+	if !bytes.Equal(testenv.Payload(v.Life, v.I), e.New.Bytes()) {
 		require.Fail(t, "no event of ours", "%s", r.Value)
 	}
 	a := l[v.Life]
@@ -107,7 +107,7 @@ func (s tally) String() string {
 
 // settle compares what arrived with a life's witness: everything protected is there, and nothing that was not
 // fired, but for the event that each goroutine was firing when it was killed.
-func (l ledger) settle(t testing.TB, number int, fates []fate, sum *tally) {
+func (l ledger) settle(t testing.TB, number int, fates []testenv.Fate, sum *tally) {
 	a := l[number]
 	if a == nil {
 		a = &arrivals{}
@@ -118,18 +118,18 @@ func (l ledger) settle(t testing.TB, number int, fates []fate, sum *tally) {
 	for i, f := range fates {
 		_, there := a.ids[i]
 		switch f {
-		case unfired:
+		case testenv.Unfired:
 			if there {
 				g := i % tenants % goroutines
 				require.False(t, firing[g], "life %d: event %d arrived and was never fired", number, i)
 				firing[g] = true
 			}
 			continue
-		case protected:
+		case testenv.Protected:
 			require.True(t, there, "life %d: event %d is lost", number, i)
-		case unprotected:
+		case testenv.Unprotected:
 			sum.unprotected++
-		case dropped:
+		case testenv.Dropped:
 			sum.dropped++
 		}
 		sum.fired++

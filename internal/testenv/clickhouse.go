@@ -79,5 +79,8 @@ func (c *ClickHouse) Kill(t testing.TB) {
 // it answers.
 func (c *ClickHouse) StartAgain(t testing.TB) {
 	t.Helper()
-	require.NoError(t, c.start())
+	require.NoError(t, c.Restart())
 }
+
+// Restart is [ClickHouse.StartAgain] for a goroutine of its own.
+func (c *ClickHouse) Restart() error { return c.start() }

@@ -105,8 +105,16 @@ func (k *Kafka) Resume(t testing.TB, i int) { t.Helper(); k.signal(t, i, syscall
 func (k *Kafka) StartAgain(t testing.TB, i int) {
 	t.Helper()
 	require.Less(t, i, k.brokers)
+	require.NoError(t, k.Restart(i))
+}
+
+// Restart is [Kafka.StartAgain] for a goroutine of its own: meanwhile the other brokers may be killed, paused and started.
+func (k *Kafka) Restart(i int) error {
 	err := k.script("start-node", k.dir, strconv.Itoa(i+1), strconv.Itoa(k.brokers), strconv.Itoa(k.base))
-	require.NoError(t, err, k.tail())
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, k.tail())
+	}
+	return nil
 }
 
 // Running says whether broker i is a process: it may have ended by itself.

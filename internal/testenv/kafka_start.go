@@ -87,7 +87,7 @@ func newKafka(brokers int, lib, secure string, props []string) (*Kafka, error) {
 			return nil, err
 		}
 	}
-	k.alive, err = guard(dir, kafkaGuard)
+	k.alive, err = Guard(dir, kafkaGuard)
 	return k, err
 }
 

@@ -85,7 +85,7 @@ func startLibSQL(o LibSQLOptions) (*LibSQL, error) {
 	if err := l.writeKey(); err != nil {
 		return nil, err
 	}
-	if l.alive, err = guard(dir, libsqlGuard); err != nil {
+	if l.alive, err = Guard(dir, libsqlGuard); err != nil {
 		return nil, err
 	}
 	for range 3 { // another process may take a port in between

@@ -37,10 +37,10 @@ func stopped(pid int) bool {
 	return err == nil && strings.Trim(string(states), "T \n") == ""
 }
 
-// guard starts a process that runs a script, with dir as its $1, once alive is closed or this process has ended, by
+// Guard starts a process that runs a script, with dir as its $1, once alive is closed or this process has ended, by
 // whatever death: it waits for the end of a pipe that nobody writes to. It outlives an interrupt of the tests, in a
 // process group of its own.
-func guard(dir, script string) (alive *os.File, err error) {
+func Guard(dir, script string) (alive *os.File, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
