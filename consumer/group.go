@@ -34,6 +34,7 @@ func (w *Worker) groupOpts(hard context.Context) []kgo.Opt {
 		kgo.ConsumeTopics(w.cfg.Topics...),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),                          // they are passed, or a topic that ends with one would always be behind
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // the client's own default may skip
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
@@ -42,6 +43,7 @@ func (w *Worker) groupOpts(hard context.Context) []kgo.Opt {
 		kgo.FetchMaxPartitionBytes(int32(min(fetch, maxPartitionFetch))),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { w.assigned(m) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { w.revoked(hard, m) }),
+		kgo.AdjustFetchOffsetsFn(w.fetchedOffsets),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { w.lost(m) }),
 	}
 	if w.cfg.InstanceID != "" {
@@ -67,7 +69,6 @@ func (w *Worker) assigned(m map[string][]int32) {
 			w.flow.parts[s] = newPartition(s)
 		}
 	}
-	signal(w.assignments) // what is behind is asked for now
 }
 
 // revoked gives partitions back: what a write or a send has in its hands is waited for, if it ends in time;

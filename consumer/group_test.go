@@ -252,7 +252,7 @@ func TestTransactions(t *testing.T) {
 		}
 		r := w.start(nil)
 		w.awaitStored(4)
-		w.awaitCommitted(0, 8)
+		w.awaitCommitted(0, 9) // and the marker
 		r.stop()
 	})
 }
