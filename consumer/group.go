@@ -12,6 +12,9 @@ const (
 	// a minute (RebalanceTimeout), and all of them wait for the slowest.
 	revokeTimeout = 10 * time.Second
 
+	// maxHeartbeat is how often a member tells that it lives at the least, and hears of a rebalance.
+	maxHeartbeat = 3 * time.Second
+
 	maxFetch          = 8 << 20 // bytes of one fetch of a broker, as they lie there
 	maxPartitionFetch = 1 << 20
 	// fetchWait is how long a broker holds a fetch that finds nothing. A partition that is resumed waits as long.
@@ -31,6 +34,8 @@ func (w *Worker) groupOpts(hard context.Context) []kgo.Opt {
 	fetch := min(max(w.cfg.MaxInFlightBytes/8, 64<<10), maxFetch)
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(w.cfg.Group),
+		kgo.SessionTimeout(w.cfg.SessionTimeout),
+		kgo.HeartbeatInterval(min(w.cfg.SessionTimeout/3, maxHeartbeat)),
 		kgo.ConsumeTopics(w.cfg.Topics...),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

@@ -124,6 +124,7 @@ func TestNoPermission(t *testing.T) {
 	}{
 		{kmsg.FindCoordinator, kerr.GroupAuthorizationFailed, "group: no permission"},
 		{kmsg.JoinGroup, kerr.GroupAuthorizationFailed, "group: no permission"},
+		{kmsg.JoinGroup, kerr.InvalidSessionTimeout, "session_timeout: 45s is outside what the brokers allow"},
 		{kmsg.Fetch, kerr.TopicAuthorizationFailed, "topics: no permission"},
 		{kmsg.OffsetCommit, kerr.GroupAuthorizationFailed, "group: no permission"},
 		{kmsg.Metadata, kerr.TopicAuthorizationFailed, "topics: no permission"},

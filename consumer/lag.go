@@ -185,7 +185,7 @@ func offsetErrors(offsets kadm.ListedOffsets, err error) error {
 		switch {
 		case err != nil || o.Err == nil:
 		case errors.Is(o.Err, kerr.UnknownTopicOrPartition):
-			err = &missingError{[]string{o.Topic}}
+			err = &missingError{topics: []string{o.Topic}}
 		default:
 			err = fmt.Errorf("topic %s, partition %d: %w", o.Topic, o.Partition, o.Err)
 		}

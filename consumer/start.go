@@ -118,7 +118,10 @@ func explainFatal(cfg Config, err error) error {
 		return fmt.Errorf("kafka: %w", err)
 	case errors.Is(err, kerr.InconsistentGroupProtocol):
 		return fmt.Errorf("group: the members of %q now there do not speak cooperative-sticky; is the group another program's? %w", cfg.Group, err)
-	case errors.Is(err, kerr.InvalidGroupID), errors.Is(err, kerr.InvalidSessionTimeout):
+	case errors.Is(err, kerr.InvalidSessionTimeout):
+		return fmt.Errorf("session_timeout: %v is outside what the brokers allow (group.min.session.timeout.ms, group.max.session.timeout.ms): %w",
+			cfg.SessionTimeout, err)
+	case errors.Is(err, kerr.InvalidGroupID):
 		return fmt.Errorf("group: %q: %w", cfg.Group, err)
 	}
 	return nil
