@@ -28,6 +28,7 @@ const (
 	DefaultMaxDelay         = 30 * time.Second
 	DefaultWriteTimeout     = time.Minute
 	DefaultShutdownTimeout  = 30 * time.Second
+	DefaultSessionTimeout   = 45 * time.Second
 	DefaultConflictInterval = 10 * time.Minute
 )
 
@@ -60,6 +61,10 @@ type Config struct {
 	// timeout moves no partition. It must be unique in the group and the same after a restart, such as a
 	// pod's name. On a clean stop the member leaves. Default none.
 	InstanceID string
+	// SessionTimeout is how long the group waits for a worker that gives no sign of life until its partitions go to
+	// others. A static member must be back within it for no partition to move. The brokers bound it, by default to
+	// 6 s and 30 min. Default 45 s.
+	SessionTimeout time.Duration
 
 	// Sink stores the events. Required. It belongs to the caller, who closes it after Run has returned.
 	Sink sinkers.Sinker
@@ -170,6 +175,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Retry.WriteTimeout, DefaultWriteTimeout)
 	orDefault(&c.ConflictInterval, DefaultConflictInterval)
 	orDefault(&c.ShutdownTimeout, DefaultShutdownTimeout)
+	orDefault(&c.SessionTimeout, DefaultSessionTimeout)
 	if _, tenants := c.Sink.(sinkers.PerTenant); c.OnOutage == "" {
 		c.OnOutage = Pause
 		if tenants && c.DirIsDurable {
@@ -208,6 +214,7 @@ func (c Config) Validate() error {
 	positive("batch.max_size", int64(c.Batch.MaxSize))
 	positive("batch.max_bytes", c.Batch.MaxBytes)
 	positive("max_in_flight_bytes", c.MaxInFlightBytes)
+	positive("session_timeout", int64(c.SessionTimeout))
 	positive("retry.delay", int64(c.Retry.Delay))
 	positive("retry.max_delay", int64(c.Retry.MaxDelay))
 	if c.Retry.Delay > c.Retry.MaxDelay && c.Retry.MaxDelay > 0 {

@@ -51,10 +51,15 @@ func (p *poller) take(fetches kgo.Fetches) {
 	for _, fetch := range fetches {
 		for _, t := range fetch.Topics {
 			for i := range t.Partitions {
-				if n := len(t.Partitions[i].Records); n > 0 {
-					records += int64(n)
-					memory += p.flow.add(t.Topic, t.TopicID, &t.Partitions[i], now)
+				if len(t.Partitions[i].Records) == 0 {
+					continue
 				}
+				p.fetchedAt(t.Topic, &t.Partitions[i], now)
+				n, size := p.flow.add(t.Topic, t.TopicID, &t.Partitions[i], now)
+				if memory += size; n < len(t.Partitions[i].Records) {
+					signal(p.commits.wake) // control records may be all there is to commit
+				}
+				records += int64(n)
 			}
 		}
 	}

@@ -47,8 +47,9 @@ func signal(c chan struct{}) {
 	}
 }
 
-// add takes in the records of a partition's fetch, and returns the memory they take.
-func (f *flow) add(topic string, topicID [16]byte, fetched *kgo.FetchPartition, now time.Time) int64 {
+// add takes in the records of a partition's fetch, and returns how many of them are no control records, and the memory
+// they take.
+func (f *flow) add(topic string, topicID [16]byte, fetched *kgo.FetchPartition, now time.Time) (n int, size int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := source{topic, fetched.Partition}
@@ -60,9 +61,14 @@ func (f *flow) add(topic string, topicID [16]byte, fetched *kgo.FetchPartition, 
 	if p.topicID != topicID { // once: letters read it without the lock
 		p.topicID = topicID
 	}
-	p.high = max(p.high, fetched.HighWatermark)
+	p.high = max(p.high, readable(fetched))
 	before := p.bytes
 	for _, rec := range fetched.Records {
+		if rec.Attrs.IsControl() {
+			p.pass(rec.Offset, rec.LeaderEpoch, rec.Timestamp)
+			continue
+		}
+		n++
 		size := recordBytes(rec)
 		it := item{part: p, n: p.add(rec.Offset, rec.LeaderEpoch, rec.Timestamp), size: memory(size), rec: rec}
 		p.bytes += it.size
@@ -74,7 +80,15 @@ func (f *flow) add(topic string, topicID [16]byte, fetched *kgo.FetchPartition, 
 	}
 	f.bytes += p.bytes - before
 	signal(f.wake)
-	return p.bytes - before
+	return n, p.bytes - before
+}
+
+// readable is the end of what can be read of a partition: an open transaction ends it before the high watermark.
+func readable(f *kgo.FetchPartition) int64 {
+	if f.LastStableOffset < 0 { // a broker that knows no transactions
+		return f.HighWatermark
+	}
+	return f.LastStableOffset
 }
 
 // take waits for a batch that is due. It returns errClosed when nothing more will come.

@@ -12,6 +12,9 @@ const (
 	// a minute (RebalanceTimeout), and all of them wait for the slowest.
 	revokeTimeout = 10 * time.Second
 
+	// maxHeartbeat is how often a member tells that it lives at the least, and hears of a rebalance.
+	maxHeartbeat = 3 * time.Second
+
 	maxFetch          = 8 << 20 // bytes of one fetch of a broker, as they lie there
 	maxPartitionFetch = 1 << 20
 	// fetchWait is how long a broker holds a fetch that finds nothing. A partition that is resumed waits as long.
@@ -31,9 +34,12 @@ func (w *Worker) groupOpts(hard context.Context) []kgo.Opt {
 	fetch := min(max(w.cfg.MaxInFlightBytes/8, 64<<10), maxFetch)
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(w.cfg.Group),
+		kgo.SessionTimeout(w.cfg.SessionTimeout),
+		kgo.HeartbeatInterval(min(w.cfg.SessionTimeout/3, maxHeartbeat)),
 		kgo.ConsumeTopics(w.cfg.Topics...),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),                          // they are passed, or a topic that ends with one would always be behind
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), // the client's own default may skip
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
@@ -42,6 +48,7 @@ func (w *Worker) groupOpts(hard context.Context) []kgo.Opt {
 		kgo.FetchMaxPartitionBytes(int32(min(fetch, maxPartitionFetch))),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { w.assigned(m) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { w.revoked(hard, m) }),
+		kgo.AdjustFetchOffsetsFn(w.fetchedOffsets),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { w.lost(m) }),
 	}
 	if w.cfg.InstanceID != "" {
@@ -67,7 +74,6 @@ func (w *Worker) assigned(m map[string][]int32) {
 			w.flow.parts[s] = newPartition(s)
 		}
 	}
-	signal(w.assignments) // what is behind is asked for now
 }
 
 // revoked gives partitions back: what a write or a send has in its hands is waited for, if it ends in time;

@@ -124,6 +124,7 @@ func TestNoPermission(t *testing.T) {
 	}{
 		{kmsg.FindCoordinator, kerr.GroupAuthorizationFailed, "group: no permission"},
 		{kmsg.JoinGroup, kerr.GroupAuthorizationFailed, "group: no permission"},
+		{kmsg.JoinGroup, kerr.InvalidSessionTimeout, "session_timeout: 45s is outside what the brokers allow"},
 		{kmsg.Fetch, kerr.TopicAuthorizationFailed, "topics: no permission"},
 		{kmsg.OffsetCommit, kerr.GroupAuthorizationFailed, "group: no permission"},
 		{kmsg.Metadata, kerr.TopicAuthorizationFailed, "topics: no permission"},
@@ -252,7 +253,7 @@ func TestTransactions(t *testing.T) {
 		}
 		r := w.start(nil)
 		w.awaitStored(4)
-		w.awaitCommitted(0, 8)
+		w.awaitCommitted(0, 9) // and the marker
 		r.stop()
 	})
 }

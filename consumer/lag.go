@@ -172,14 +172,25 @@ func committedOffsets(ctx context.Context, adm *kadm.Client, group string) (kadm
 // bounds returns the first offsets of topics, and those after the last that can be read.
 func bounds(ctx context.Context, adm *kadm.Client, topics []string) (starts, ends kadm.ListedOffsets, err error) {
 	starts, err = adm.ListStartOffsets(ctx, topics...)
-	if err = errors.Join(err, starts.Error()); err != nil {
+	if err = offsetErrors(starts, err); err != nil {
 		return nil, nil, err
 	}
 	ends, err = adm.ListCommittedOffsets(ctx, topics...)
-	if err = errors.Join(err, ends.Error()); err != nil {
-		return nil, nil, err
-	}
-	return starts, ends, nil
+	return starts, ends, offsetErrors(ends, err)
+}
+
+// offsetErrors returns the first error of an answer, a *missingError where the topic isn't there.
+func offsetErrors(offsets kadm.ListedOffsets, err error) error {
+	offsets.Each(func(o kadm.ListedOffset) {
+		switch {
+		case err != nil || o.Err == nil:
+		case errors.Is(o.Err, kerr.UnknownTopicOrPartition):
+			err = &missingError{topics: []string{o.Topic}}
+		default:
+			err = fmt.Errorf("topic %s, partition %d: %w", o.Topic, o.Partition, o.Err)
+		}
+	})
+	return err
 }
 
 // span is a range of offsets, to not included.

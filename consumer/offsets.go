@@ -33,10 +33,14 @@ type partition struct {
 	mark      int64 // the next offset to commit; -1: nothing is done yet
 	epoch     int32 // leader epoch of the record below mark
 	committed int64 // what is committed by this worker; -1: nothing
-	high      int64 // high watermark; -1: not known yet
-	read      int64 // the offset after the last that was read; -1: nothing was
-	from      int64 // where reading began, as the brokers know it; -1: not known yet
+	high      int64 // the end of what can be read; -1: not known yet
+	start     int64 // the first offset that Kafka still has; 0 while that is not known
+	read      int64 // the offset after the last that was read, or lost; -1: nothing was
+	from      int64 // where reading begins: what the group had committed, or the start; -1: not known yet
+	asked     bool  // the group was asked what it has committed
 	ahead     seen  // the record that is to be read next, when it was last looked for
+	behind    seen  // where reading stood, and since when it was seen to stand there below the start
+	lost      int64 // offsets that Kafka deleted before they were read
 
 	bytes   int64 // of what is in flight
 	held    int   // records in somebody's hands: a write or a send is under way
@@ -62,7 +66,7 @@ type seen struct {
 }
 
 func newPartition(s source) *partition {
-	return &partition{source: s, mark: -1, committed: -1, high: -1, read: -1, from: -1, ahead: seen{offset: -1}}
+	return &partition{source: s, mark: -1, committed: -1, high: -1, read: -1, from: -1, ahead: seen{offset: -1}, behind: seen{offset: -1}}
 }
 
 // add takes a record into the window and returns its number.
@@ -70,6 +74,36 @@ func (p *partition) add(offset int64, epoch int32, at time.Time) uint64 {
 	p.window = append(p.window, slot{offset: offset, ms: at.UnixMilli(), epoch: epoch})
 	p.read = offset + 1
 	return p.base + uint64(len(p.window)-1)
+}
+
+// pass takes in an offset at which there is nothing to store: a control record, or the last of what is lost.
+func (p *partition) pass(offset int64, epoch int32, at time.Time) {
+	p.done(p.add(offset, epoch, at))
+}
+
+// next is the offset that is to be read next; -1 while that is not known.
+func (p *partition) next() int64 {
+	if p.read >= 0 {
+		return p.read
+	}
+	return p.from
+}
+
+// begins says that Kafka has no records below start any more, and returns how many offsets of those were still to be
+// read. They are passed then, so that the mark moves on once what was read before them is done.
+func (p *partition) begins(start int64, now time.Time) (lost int64) {
+	p.start = max(p.start, start)
+	next := p.next()
+	if next < 0 {
+		p.from = start
+		return 0
+	}
+	if lost = start - next; lost <= 0 {
+		return 0
+	}
+	p.lost += lost
+	p.pass(start-1, -1, now)
+	return lost
 }
 
 // done says that record number n is stored or a letter.
@@ -102,14 +136,16 @@ func (p *partition) at() int64 {
 	}
 }
 
+// unread is the first offset that isn't done and still there.
+func (p *partition) unread() int64 { return max(p.at(), p.start) }
+
 // lag is how many records lie between what is done and the high watermark; false while the latter, or where
 // the worker stands, is not known.
 func (p *partition) lag() (int64, bool) {
-	at := p.at()
-	if at < 0 || p.high < 0 {
+	if p.at() < 0 || p.high < 0 {
 		return 0, false
 	}
-	return max(p.high-at, 0), true
+	return max(p.high-p.unread(), 0), true
 }
 
 // oldest is the timestamp of the first record that isn't done; zero where there is none, or it isn't known.
@@ -117,7 +153,7 @@ func (p *partition) oldest() time.Time {
 	switch lag, ok := p.lag(); {
 	case p.head < len(p.window):
 		return time.UnixMilli(p.window[p.head].ms)
-	case ok && lag > 0 && p.ahead.offset == p.at():
+	case ok && lag > 0 && p.ahead.offset == p.unread():
 		return p.ahead.time
 	default:
 		return time.Time{}

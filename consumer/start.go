@@ -170,7 +170,10 @@ func explainFatal(cfg Config, err error) error {
 		return fmt.Errorf("kafka: %w", err)
 	case errors.Is(err, kerr.InconsistentGroupProtocol):
 		return fmt.Errorf("group: the members of %q now there do not speak cooperative-sticky; is the group another program's? %w", cfg.Group, err)
-	case errors.Is(err, kerr.InvalidGroupID), errors.Is(err, kerr.InvalidSessionTimeout):
+	case errors.Is(err, kerr.InvalidSessionTimeout):
+		return fmt.Errorf("session_timeout: %v is outside what the brokers allow (group.min.session.timeout.ms, group.max.session.timeout.ms): %w",
+			cfg.SessionTimeout, err)
+	case errors.Is(err, kerr.InvalidGroupID):
 		return fmt.Errorf("group: %q: %w", cfg.Group, err)
 	}
 	return nil
@@ -180,7 +183,7 @@ func explainFatal(cfg Config, err error) error {
 // fetched.
 func (w *Worker) watch(ctx context.Context) {
 	for sleepOr(ctx, watchInterval, w.assignments) == nil {
-		err := w.highWatermarks(ctx)
+		err := w.lookAtOffsets(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -193,27 +196,20 @@ func (w *Worker) watch(ctx context.Context) {
 	}
 }
 
-func (w *Worker) highWatermarks(ctx context.Context) error {
+func (w *Worker) lookAtOffsets(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	ends, err := kadm.NewClient(w.admin).ListEndOffsets(ctx, w.cfg.Topics...)
+	starts, ends, err := bounds(ctx, kadm.NewClient(w.admin), w.cfg.Topics)
 	if err != nil {
 		return err
 	}
-	for _, t := range w.cfg.Topics {
-		for _, p := range ends[t] {
-			if errors.Is(p.Err, kerr.UnknownTopicOrPartition) {
-				return &missingError{topics: []string{t}}
-			}
-			if p.Err != nil {
-				return fmt.Errorf("topic %s, partition %d: %w", t, p.Partition, p.Err)
-			}
-		}
-	}
+	at := map[source]int64{}
+	starts.Each(func(o kadm.ListedOffset) { at[source{o.Topic, o.Partition}] = o.Offset })
+	w.lookBelow(at, time.Now())
 	w.flow.mu.Lock()
 	for _, p := range w.flow.parts {
 		if end, ok := ends.Lookup(p.topic, p.partition); ok {
-			p.high = max(p.high, end.Offset)
+			p.high = max(end.Offset, p.read) // not the higher of two: a log may have been cut
 		}
 	}
 	w.flow.mu.Unlock()

@@ -37,7 +37,8 @@ type Stats struct {
 	WriteErrors  int64 // batches whose write failed, each try counted
 	Commits      int64 // commits that succeeded
 	CommitErrors int64 // commits that failed; they are tried again
-	DataLosses   int64 // times the brokers had lost records; what they still have is read from its start
+	DataLosses   int64 // times the brokers had deleted or lost records that were to be read; what they still have is read
+	Lost         int64 // offsets that the brokers had deleted before they were read
 
 	Suspects    int   // rows that failed by themselves and wait for proof that they are poison
 	TopicErrors int64 // failures to write letters to their topic; they are tried again
@@ -69,10 +70,14 @@ type PartitionStat struct {
 	Mark int64
 	// Committed is the last offset committed by this worker. -1: none yet.
 	Committed int64
-	// HighWatermark is the partition's, as of the last fetch or check. -1: not known yet.
+	// HighWatermark is the end of what can be read of the partition, as of the last fetch or check: an open
+	// transaction ends it. -1: not known yet.
 	HighWatermark int64
-	// Lag is how many offsets lie between Mark and HighWatermark; -1 while it is not known.
+	// Lag is how many offsets lie between Mark, or the first record that is still there, and HighWatermark; -1 while
+	// it is not known.
 	Lag int64
+	// Lost is how many offsets Kafka has deleted before they were read, since the partition was assigned.
+	Lost int64
 	// Oldest is the timestamp of the first record that is neither stored nor a letter; zero where there is none,
 	// or it isn't known.
 	Oldest time.Time
@@ -150,7 +155,7 @@ func (f *flow) fill(s *Stats) {
 	for _, p := range f.parts {
 		st := PartitionStat{
 			Topic: p.topic, Partition: p.partition, Mark: p.mark, Committed: p.committed,
-			HighWatermark: p.high, Lag: -1, Oldest: p.oldest(), InFlightBytes: p.bytes,
+			HighWatermark: p.high, Lag: -1, Lost: p.lost, Oldest: p.oldest(), InFlightBytes: p.bytes,
 		}
 		if lag, ok := p.lag(); ok {
 			st.Lag = lag

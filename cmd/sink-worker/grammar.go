@@ -69,6 +69,8 @@ type workerSettings struct {
 	Group      string `group:"worker" default:"firetrail-sink" help:"Consumer group that the workers share."`
 	InstanceID string `group:"worker" placeholder:"ID" help:"Static membership: a name of this worker that outlives restarts."`
 
+	SessionTimeout cli.Duration `group:"worker" default:"45s" help:"Without a sign of life for so long, a worker's partitions go to the others."`
+
 	BatchMaxSize  cli.Int      `group:"worker" default:"10000" help:"Events a batch at the most (ClickHouse: 50000)."`
 	BatchMaxBytes cli.Size     `group:"worker" default:"8MiB" help:"Bytes a batch at the most (ClickHouse: 32MiB)."`
 	FlushInterval cli.Duration `group:"worker" default:"1s" help:"Longest an event waits for its batch (ClickHouse: 10s)."`

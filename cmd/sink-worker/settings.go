@@ -117,6 +117,7 @@ func (s *workerSettings) check(p *cli.Problems) {
 	positive("batch-max-bytes", s.BatchMaxBytes.Bytes > 0)
 	positive("flush-interval", s.FlushInterval.Duration > 0)
 	positive("max-in-flight-bytes", s.MaxInFlight.Bytes > 0)
+	positive("session-timeout", s.SessionTimeout.Duration > 0)
 	positive("shutdown-timeout", s.ShutdownTimeout.Duration > 0)
 	if s.DLQDir == "" {
 		p.Add("dlq-dir", "missing; name a directory for dead letters")

@@ -76,7 +76,8 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 	cli.LimitMemory(2*c.MaxInFlight.Bytes + 3*c.BatchMaxBytes.Bytes + 64<<20) // a batch's columns; SQLite's cache comes on top of it
 	worker, err := consumer.New(consumer.Config{
 		Kafka: kafka, Group: c.Group, Topics: c.Topics, InstanceID: c.InstanceID,
-		Sink: db, LetterTopic: c.LetterTopic, LetterDir: letters, DirIsDurable: c.DLQDirIsDurable.On,
+		SessionTimeout: c.SessionTimeout.Duration,
+		Sink:           db, LetterTopic: c.LetterTopic, LetterDir: letters, DirIsDurable: c.DLQDirIsDurable.On,
 		Batch: consumer.Batch{
 			MaxSize: c.BatchMaxSize.N, MaxBytes: c.BatchMaxBytes.Bytes, FlushInterval: c.FlushInterval.Duration,
 		},
