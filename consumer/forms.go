@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"iter"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -18,6 +19,9 @@ type letterTopic interface {
 // letterDir is what a *dlq.Dir does for us.
 type letterDir interface {
 	Put(ctx context.Context, k dlq.Kind, letters []dlq.Letter) error
+	Find(ctx context.Context, wanted func(letterID string) bool) iter.Seq2[dlq.Letter, error]
+	CopyDead(ctx context.Context, put func(context.Context, []dlq.Letter) ([]dlq.Copy, error)) (int, error)
+	Uncopied() bool
 }
 
 // topicForm writes letters to a topic. With stub, one that is larger than the topic takes goes there without its
@@ -28,36 +32,61 @@ type topicForm struct {
 }
 
 func (f topicForm) put(ctx context.Context, letters []*letter) (map[int]bool, error) {
-	err := f.topic.Put(ctx, deadLetters(letters))
-	var some *dlq.TopicError
-	if !errors.As(err, &some) {
-		return nil, err
-	}
+	copies, err := f.putAll(ctx, deadLetters(letters))
 	failed := map[int]bool{}
+	for i, c := range copies {
+		letters[i].stubbed = c == dlq.StubCopy
+		if c == dlq.NoCopy {
+			failed[i] = true
+		}
+	}
+	return failed, err
+}
+
+// putAll says of each letter what the topic has taken of it.
+func (f topicForm) putAll(ctx context.Context, letters []dlq.Letter) ([]dlq.Copy, error) {
+	copies := make([]dlq.Copy, len(letters))
+	err := f.topic.Put(ctx, letters)
+	var some *dlq.TopicError
+	switch {
+	case errors.As(err, &some):
+		err = nil
+	case err != nil:
+		return copies, err
+	}
+	for i := range copies {
+		copies[i] = dlq.WholeCopy
+	}
+	if some == nil {
+		return copies, nil
+	}
 	left := &dlq.TopicError{Topic: some.Topic}
 	for _, l := range some.Failed {
-		if !tooLarge(l.Err) || f.putLarge(ctx, letters[l.Index]) != nil {
-			failed[l.Index] = true
+		copies[l.Index] = dlq.NoCopy
+		if tooLarge(l.Err) {
+			copies[l.Index] = f.putLarge(ctx, letters[l.Index])
+		}
+		if copies[l.Index] == dlq.NoCopy {
 			left.Failed = append(left.Failed, l)
 		}
 	}
-	if len(left.Failed) == 0 {
-		return nil, nil
+	if len(left.Failed) > 0 {
+		err = left
 	}
-	return failed, left
+	return copies, err
 }
 
 // putLarge writes a letter by itself, since those that were sent with it may have made it too large, or else its
 // stub.
-func (f topicForm) putLarge(ctx context.Context, l *letter) error {
-	d := l.dead()
-	err := f.topic.Put(ctx, []dlq.Letter{d})
-	if err == nil || !tooLarge(err) || !f.stub {
-		return err
+func (f topicForm) putLarge(ctx context.Context, l dlq.Letter) dlq.Copy {
+	err := f.topic.Put(ctx, []dlq.Letter{l})
+	if err == nil {
+		return dlq.WholeCopy
 	}
-	err = f.topic.Put(ctx, []dlq.Letter{d.Stub()})
-	l.stubbed = err == nil
-	return err
+	if tooLarge(err) && f.stub && f.topic.Put(ctx, []dlq.Letter{l.Stub()}) == nil {
+		return dlq.StubCopy
+	}
+	return dlq.NoCopy
 }
 
 func tooLarge(err error) bool {
@@ -87,12 +116,17 @@ func (f dirForm) put(ctx context.Context, letters []*letter) (map[int]bool, erro
 		some := make([]dlq.Letter, len(indexes))
 		for j, i := range indexes {
 			some[j] = letters[i].dead()
+			some[j].Copied = letters[i].copied()
 		}
 		if err := f.dir.Put(ctx, k, some); err != nil {
 			errs = append(errs, err)
 			for _, i := range indexes {
 				failed[i] = true
 			}
+			continue
+		}
+		for _, i := range indexes {
+			letters[i].noted = letters[i].inTopic
 		}
 	}
 	return failed, errors.Join(errs...)

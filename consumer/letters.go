@@ -28,6 +28,7 @@ type letter struct {
 	seq            sinkers.Position // for the ledger; zero where the record is no event
 	inTopic, inDir bool             // the forms that are written
 	stubbed        bool             // the topic has it without its bytes
+	noted          bool             // the directory says what the topic has of it
 	waits          bool             // it could not be sent; counted in its partition
 }
 
@@ -54,7 +55,20 @@ func (l *letter) dead() dlq.Letter {
 	for _, h := range rec.Headers {
 		d.Headers = append(d.Headers, dlq.Header{Key: h.Key, Value: h.Value})
 	}
+	d.Attempts += d.Earlier()
 	return d
+}
+
+// copied says what the topic has of it.
+func (l *letter) copied() dlq.Copy {
+	switch {
+	case !l.inTopic:
+		return dlq.NoCopy
+	case l.stubbed:
+		return dlq.StubCopy
+	default:
+		return dlq.WholeCopy
+	}
 }
 
 // letterForm is one of the two forms that letters are kept in.
@@ -89,7 +103,9 @@ type postman struct {
 	closed bool
 	wake   chan struct{}
 
-	late []*letter // done, but still to be written in their other form
+	known known               // what the directory had before
+	late  lateLetters         // done, but still to be written to the directory
+	acked map[string]dlq.Copy // the topic has them, and the directory, which doesn't say so yet; by id
 }
 
 // send takes a letter. It never blocks: the letter's record is already accounted for.
@@ -143,7 +159,13 @@ func (p *postman) run(ctx context.Context) error {
 	defer p.giveUpLate()
 	for {
 		letters, closed := p.next()
-		failed := p.round(ctx, letters)
+		var failed []*letter
+		moved := false
+		if len(letters) > 0 {
+			failed = p.round(ctx, letters)
+		} else {
+			moved = p.catchUp(ctx, closed)
+		}
 		wait, wake := time.Duration(0), p.wake
 		switch {
 		case len(failed) > 0:
@@ -158,9 +180,11 @@ func (p *postman) run(ctx context.Context) error {
 			continue
 		case closed:
 			return nil
+		case moved:
+			continue
 		default:
 			backoff = nil
-			if len(p.late) > 0 {
+			if !p.late.empty() || p.uncopied() {
 				wait = p.retry.MaxDelay
 			}
 		}
@@ -172,18 +196,15 @@ func (p *postman) run(ctx context.Context) error {
 
 // giveUpLate says, at the end, which letters stay without their other form.
 func (p *postman) giveUpLate() {
-	if n := len(p.late); n > 0 {
+	if n := len(p.late.letters); n > 0 {
 		p.stats.count(func(s *Stats) { s.HalfLetters += int64(n) })
-		p.log.Error("letters stay without their other form: the worker stops", "letters", n)
+		p.log.Error("letters stay in their topic alone: the worker stops, and the directory doesn't take them", "letters", n)
 	}
 }
 
 // round tries to send letters, which are in hand, and returns those that have to wait, out of hand again.
 func (p *postman) round(ctx context.Context, letters []*letter) (failed []*letter) {
-	p.catchUp(ctx, len(letters) == 0)
-	if len(letters) == 0 {
-		return nil
-	}
+	p.recall(ctx, letters)
 	p.sendForms(ctx, letters)
 	var sent []*letter
 	for _, l := range letters {
@@ -192,6 +213,7 @@ func (p *postman) round(ctx context.Context, letters []*letter) (failed []*lette
 			if p.missing(l) {
 				p.keepLate(l)
 			}
+			p.remember(l)
 		} else {
 			failed = append(failed, l)
 		}
@@ -207,18 +229,18 @@ func (p *postman) safe(l *letter) bool {
 	return l.inTopic && (!l.stubbed || l.inDir) || l.inDir && (p.dirSuffices || p.topic == nil)
 }
 
-func (p *postman) missing(l *letter) bool {
-	return p.topic != nil && !l.inTopic || p.dir != nil && !l.inDir
-}
+// missing reports whether a letter that is safe is still to be written to the directory. What is to be copied from there
+// to the topic is known to the directory itself.
+func (p *postman) missing(l *letter) bool { return p.dir != nil && !l.inDir }
 
 // sendForms writes each letter in the forms that it isn't written in yet.
 func (p *postman) sendForms(ctx context.Context, letters []*letter) {
 	if p.topic != nil {
-		err := p.sendForm(ctx, p.topic, letters, func(l *letter) *bool { return &l.inTopic })
+		err := sendForm(ctx, p.topic, letters, inTopic)
 		p.failed("topic", err, func(s *Stats) { s.TopicErrors++ })
 	}
 	if p.dir != nil {
-		err := p.sendForm(ctx, p.dir, letters, func(l *letter) *bool { return &l.inDir })
+		err := sendForm(ctx, p.dir, letters, inDir)
 		p.failed("directory", err, func(s *Stats) { s.DirErrors++ })
 	}
 }
@@ -230,8 +252,11 @@ func (p *postman) failed(form string, err error, count func(*Stats)) {
 	}
 }
 
+func inTopic(l *letter) *bool { return &l.inTopic }
+func inDir(l *letter) *bool   { return &l.inDir }
+
 // sendForm writes in one form the letters that miss it. Some may get through where others fail.
-func (p *postman) sendForm(ctx context.Context, form letterForm, letters []*letter, has func(*letter) *bool) error {
+func sendForm(ctx context.Context, form letterForm, letters []*letter, has func(*letter) *bool) error {
 	var todo []*letter
 	for _, l := range letters {
 		if !*has(l) {
@@ -248,37 +273,4 @@ func (p *postman) sendForm(ctx context.Context, form letterForm, letters []*lett
 		*has(l) = err == nil || failed != nil && !failed[i]
 	}
 	return err
-}
-
-// maxLate bounds the letters that are kept in memory until their other form can be written.
-const maxLate = 10_000
-
-// keepLate keeps a letter, whose record is done, until it can be written in its other form.
-func (p *postman) keepLate(l *letter) {
-	if len(p.late) >= maxLate {
-		p.late[0] = nil
-		p.late = p.late[1:]
-		p.stats.count(func(s *Stats) { s.HalfLetters++ })
-		p.log.Error("a letter stays without its other form: too many wait", "limit", maxLate)
-	}
-	p.late = append(p.late, l)
-}
-
-// catchUp tries to write some of the late letters in their other form. Unless idle, it does so only when there
-// is a good chance: a form failed for the last of them, and it may have come back.
-func (p *postman) catchUp(ctx context.Context, idle bool) {
-	if len(p.late) == 0 || !idle {
-		return
-	}
-	n := min(len(p.late), maxLetters)
-	some := p.late[:n]
-	p.sendForms(ctx, some)
-	rest := append([]*letter(nil), p.late[n:]...)
-	for _, l := range some {
-		if p.missing(l) {
-			rest = append(rest, l)
-		}
-	}
-	p.late = rest
-	p.stats.count(func(s *Stats) { s.LateLetters = len(rest) })
 }

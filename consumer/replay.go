@@ -152,12 +152,12 @@ func (r *replaying) run(ctx context.Context) error {
 	if err := r.span(ctx, kadm.NewClient(cl)); err != nil {
 		return err
 	}
-	r.post = replayPost{retry: r.Retry, log: r.Logger}
+	r.post = replayPost{retry: r.Retry, log: r.Logger, from: func(p *partition) int64 { return r.parts[p.source].from }}
 	if r.LetterTopic != "" {
-		r.post.forms = append(r.post.forms, topicForm{topic: dlq.NewTopic(cl, r.LetterTopic), stub: r.LetterDir != nil})
+		r.post.topic = topicForm{topic: dlq.NewTopic(cl, r.LetterTopic), stub: r.LetterDir != nil}
 	}
 	if r.LetterDir != nil {
-		r.post.forms = append(r.post.forms, dirForm{r.LetterDir})
+		r.post.dir = dirForm{r.LetterDir}
 	}
 	from := map[string]map[int32]kgo.Offset{}
 	for s, p := range r.parts {

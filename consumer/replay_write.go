@@ -127,29 +127,38 @@ func (r *replaying) note(ctx context.Context) {
 	}
 }
 
-// replayPost writes letters, in every form there is, and waits until it can.
+// replayPost writes letters, in every form there is, and waits until it can. What the directory has already isn't written
+// again.
 type replayPost struct {
-	forms []letterForm
-	retry Retry
-	log   *slog.Logger
+	topic, dir letterForm // nil: not kept in this form
+	from       func(*partition) int64
+	known      known
+	retry      Retry
+	log        *slog.Logger
 }
 
 func (p *replayPost) send(ctx context.Context, letters []*letter) error {
+	if f, ok := p.dir.(dirForm); ok {
+		p.known.recall(ctx, f.dir, letters, p.from)
+	}
 	for from := 0; from < len(letters); from += maxLetters {
 		some := letters[from:min(from+maxLetters, len(letters))]
-		for _, form := range p.forms {
-			if err := p.sendForm(ctx, form, some); err != nil {
-				return err
-			}
+		if err := p.sendForm(ctx, p.topic, some, inTopic); err != nil {
+			return err
+		}
+		if err := p.sendForm(ctx, p.dir, some, inDir); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (p *replayPost) sendForm(ctx context.Context, form letterForm, letters []*letter) error {
-	backoff := p.retry.outage()
-	for len(letters) > 0 {
-		failed, err := form.put(ctx, letters)
+func (p *replayPost) sendForm(ctx context.Context, form letterForm, letters []*letter, has func(*letter) *bool) error {
+	if form == nil {
+		return nil
+	}
+	for backoff := p.retry.outage(); ; {
+		err := sendForm(ctx, form, letters, has)
 		if err == nil {
 			return nil
 		}
@@ -157,19 +166,9 @@ func (p *replayPost) sendForm(ctx context.Context, form letterForm, letters []*l
 			return context.Cause(ctx)
 		}
 		p.log.Error("letters can't be written; they are tried again", "letters", len(letters), "err", err)
-		if failed != nil {
-			var left []*letter
-			for i, l := range letters {
-				if failed[i] {
-					left = append(left, l)
-				}
-			}
-			letters = left
-		}
 		next, _ := backoff.Next()
 		if err := sleepOr(ctx, next, nil); err != nil {
 			return err
 		}
 	}
-	return nil
 }

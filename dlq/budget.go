@@ -49,7 +49,7 @@ func (d *Dir) makeRoom(ctx context.Context, want Total, reserve bool) error {
 		err = d.look(d.listed.Add(d.cfg.relistAfter))
 		full = d.fits(want, reserve)
 	}
-	if full != nil && err == nil && d.mayDiscard() {
+	if full != nil && err == nil {
 		full = d.discard(ctx, want, reserve)
 	}
 	if full == nil {
@@ -96,13 +96,7 @@ func (d *Dir) fits(want Total, reserve bool) *FullError {
 	}
 }
 
-// mayDiscard reports whether it is worth looking for dead letters that may go. Looking reads whole files,
-// so that it isn't done for every Put when nothing came of it.
-func (d *Dir) mayDiscard() bool {
-	return d.cfg.HasTopicCopy != nil && !time.Now().Before(d.kept)
-}
-
-// discard removes dead files whose letters all have a copy, oldest first, until want fits.
+// discard removes dead files all of whose letters the topic has whole, oldest first, until want fits.
 func (d *Dir) discard(ctx context.Context, want Total, reserve bool) *FullError {
 	dead := d.index.in(stateDead)
 	sortByAge(dead)
@@ -110,18 +104,14 @@ func (d *Dir) discard(ctx context.Context, want Total, reserve bool) *FullError 
 		if ctx.Err() != nil {
 			break
 		}
-		if !d.discardFile(ctx, m) {
+		if m.keepOut || m.letters == 0 || m.copied < m.letters || !d.discardFile(ctx, m) {
 			continue
 		}
 		if full := d.fits(want, reserve); full == nil {
 			return nil
 		}
 	}
-	full := d.fits(want, reserve)
-	if full != nil && ctx.Err() == nil {
-		d.kept = time.Now().Add(max(d.cfg.ScanInterval, DefaultScanInterval))
-	}
-	return full
+	return d.fits(want, reserve)
 }
 
 var errKeep = errors.New("a letter without a copy")
@@ -138,11 +128,14 @@ func (d *Dir) discardFile(ctx context.Context, m fileMeta) bool {
 	letters := 0
 	err = d.eachEntry(ctx, path, func(e entry, _ []byte) error {
 		letters++
-		if !d.cfg.HasTopicCopy(e.ID) {
+		if e.Copied != WholeCopy {
 			return errKeep
 		}
 		return nil
 	}, func(damage *DamageError) error { return damage })
+	if errors.Is(err, errKeep) || errors.As(err, new(*DamageError)) {
+		d.keepOut(m) // its header says more than is true: it need not be read again
+	}
 	if err != nil {
 		return false
 	}

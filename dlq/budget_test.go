@@ -2,6 +2,7 @@ package dlq
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -59,12 +60,20 @@ func TestDiscard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemFS()
 		copied := map[string]bool{"a-0": true, "a-1": false, "b-0": true, "b-1": true, "c-0": true}
+		letters := func(tenant string, from, to int) []Letter {
+			ls := letters(tenant, from, to)
+			for i := range ls {
+				if copied[ls[i].ID] {
+					ls[i].Copied = WholeCopy
+				}
+			}
+			return ls
+		}
 		discarded := map[string]int{}
 		var log bytes.Buffer
 		d, err := OpenDir(DirConfig{
 			Path: "d", MaxFiles: 4, fs: m, Logger: slog.New(slog.NewTextHandler(&log, nil)),
-			HasTopicCopy: func(id string) bool { return copied[id] },
-			OnDiscard:    func(file string, letters int) { discarded[file[:1]] += letters },
+			OnDiscard: func(file string, letters int) { discarded[file[:1]] += letters },
 		})
 		require.NoError(t, err)
 		require.NoError(t, d.Put(t.Context(), Dead, letters("a", 0, 2))) // a-1 has no copy
@@ -82,12 +91,23 @@ func TestDiscard(t *testing.T) {
 		require.EqualValues(t, []int64{3, 2, 1}, []int64{s.Discarded, s.DiscardedFiles, s.Full})
 		require.Equal(t, []string{"a-0", "a-1", "d-0"}, ids(stored(t, d, Dead)))
 
-		// What the topic gets later is noticed later.
-		copied["a-1"] = true
-		require.ErrorIs(t, d.Put(t.Context(), Dead, letters("d", 1, 2)), ErrFull, "looking again at once costs too much")
-		time.Sleep(time.Minute) // of the bubble's time
+		// What the topic gets later, without its bytes or whole.
+		n, err := d.CopyDead(t.Context(), func(_ context.Context, ls []Letter) ([]Copy, error) {
+			require.Equal(t, []string{"a-1"}, ids(ls))
+			return []Copy{StubCopy}, nil
+		})
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		require.ErrorIs(t, d.Put(t.Context(), Dead, letters("d", 1, 2)), ErrFull, "a stub is no copy")
+		n, err = d.CopyDead(t.Context(), func(_ context.Context, ls []Letter) ([]Copy, error) {
+			require.Equal(t, []string{"d-0"}, ids(ls), "one that has a stub is not sent again")
+			return []Copy{WholeCopy}, nil
+		})
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
 		require.NoError(t, d.Put(t.Context(), Dead, letters("d", 1, 2)))
-		require.EqualValues(t, 5, d.Stats().Discarded)
+		require.EqualValues(t, 4, d.Stats().Discarded)
+		require.Equal(t, []string{"a-0", "a-1", "d-1"}, ids(stored(t, d, Dead)))
 		require.NoError(t, d.Close())
 	})
 }
@@ -95,9 +115,9 @@ func TestDiscard(t *testing.T) {
 // A damaged file is never discarded, even if it says .dead and its letters have copies.
 func TestDamagedIsNotDiscarded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dlq")
-	b := fileOf(letters("a", 0, 2))
+	b := fileOf(wholeCopies(letters("a", 0, 2)))
 	place(t, openDir(t, DirConfig{Path: path}), "a", stateDead, b[:len(b)-5])
-	d := openDir(t, DirConfig{Path: path, MaxFiles: 1, HasTopicCopy: func(string) bool { return true }})
+	d := openDir(t, DirConfig{Path: path, MaxFiles: 1})
 	require.ErrorIs(t, d.Put(t.Context(), Waiting, letters("w", 0, 1)), ErrFull)
 	require.Len(t, names(t, d.cfg.Path), 1)
 }
@@ -107,9 +127,9 @@ func TestTrim(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dlq")
 	d := openDir(t, DirConfig{Path: path})
 	for i := range 5 {
-		require.NoError(t, d.Put(t.Context(), Dead, letters("a", i, i+1)))
+		require.NoError(t, d.Put(t.Context(), Dead, wholeCopies(letters("a", i, i+1))))
 	}
-	e := openDir(t, DirConfig{Path: path, MaxFiles: 2, HasTopicCopy: func(string) bool { return true }})
+	e := openDir(t, DirConfig{Path: path, MaxFiles: 2})
 	_, err := e.Retry(t.Context(), nil)
 	require.NoError(t, err)
 	require.Equal(t, []string{"a-3", "a-4"}, ids(stored(t, e, Dead)))

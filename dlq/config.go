@@ -31,10 +31,6 @@ type DirConfig struct {
 	// MaxScans is in how many scans a destination that was reached may refuse a letter before the letter
 	// goes to a .dead file. Default 10; negative: never.
 	MaxScans int
-	// HasTopicCopy reports whether the letter topic has acknowledged the letter of this id. Over budget,
-	// only dead letters for which it does are discarded. Nil: letters have no copy anywhere, and none is
-	// ever discarded. It is called by Put and by scans, and must not call back into the Dir.
-	HasTopicCopy func(letterID string) bool
 	// ReadOnly opens a directory to look at, which must be there: nothing in it is changed, and Put, Retry, Run
 	// and Purge are refused with ErrReadOnly. Default false.
 	ReadOnly bool

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,7 +16,8 @@ import (
 
 // fileOf returns the bytes of a file that holds the letters.
 func fileOf(ls []Letter) []byte {
-	b := appendHeader(nil, fileHeader{Version: formatVersion, Tenant: ls[0].Tenant, Letters: len(ls)})
+	copied := len(slices.DeleteFunc(slices.Clone(ls), func(l Letter) bool { return l.Copied != WholeCopy }))
+	b := appendHeader(nil, fileHeader{Version: formatVersion, Tenant: ls[0].Tenant, Letters: len(ls), Copied: copied})
 	for _, l := range ls {
 		b = appendLetter(b, &entry{Letter: l})
 	}

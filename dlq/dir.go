@@ -63,7 +63,6 @@ type Dir struct {
 	room   sync.Mutex    // held while room is made and reserved
 	listed time.Time     // when room was last looked for by listing the directory; under room
 	lookAt time.Time     // when it is to be listed before more is put; under room
-	kept   time.Time     // until when discarding isn't tried, for it freed nothing; under room
 
 	discards, damages rate.Sometimes // of log lines
 
@@ -242,9 +241,9 @@ func (d *Dir) refresh() error {
 			continue
 		}
 		if known, ok := old[f.name]; ok && known.bytes == f.bytes {
-			m.letters = known.letters
+			m = known
 		} else if h, err := d.readHeader(d.path(n)); err == nil {
-			m.letters = h.Letters
+			m = metaOf(n, f.bytes, &h)
 		}
 		x.put(m)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/firetrail/firetrail"
@@ -57,6 +58,10 @@ type Letter struct {
 	// Time is the record's own timestamp, zero where it has none.
 	Time time.Time
 
+	// Copied says what the letter topic has of the letter. Whoever puts it into a directory sets it, and the file keeps
+	// it: a dead letter that the topic has whole may be discarded over budget. A topic doesn't keep it.
+	Copied Copy
+
 	// Key, Value and Headers are the original's bytes. A nil Key or Value is kept apart from an empty one.
 	Key, Value []byte
 	Headers    []Header
@@ -89,6 +94,16 @@ const (
 // Reason, Error and Stage in place: they are kept. It may keep the letters. It must return soon after ctx
 // ends, with Away for what it didn't get to.
 type Deliver func(ctx context.Context, letters []Letter) []Outcome
+
+// ParseOriginID undoes OriginID; ok is false for an id that isn't one.
+func ParseOriginID(id string) (topicID [16]byte, partition int32, offset int64, ok bool) {
+	topic, rest, _ := strings.Cut(id, ":")
+	part, at, _ := strings.Cut(rest, ":")
+	topicID, errTopic := parseTopicID(topic)
+	partition, errPart := parseInt32(part)
+	offset, errAt := strconv.ParseInt(at, 10, 64)
+	return topicID, partition, offset, topic != "" && errTopic == nil && errPart == nil && errAt == nil
+}
 
 // OriginID returns the id of a letter whose record came from Kafka: topic id, partition and offset, such
 // as "dGhlLXRvcGljLWlkLTE2Yg:3:4711". The topic id is written as Kafka's own tools write it. It names one

@@ -163,6 +163,14 @@ func anyLetter() *rapid.Generator[Letter] {
 	})
 }
 
+// wholeCopies are letters that the topic has whole.
+func wholeCopies(ls []Letter) []Letter {
+	for i := range ls {
+		ls[i].Copied = WholeCopy
+	}
+	return ls
+}
+
 func sorted(s []string) []string {
 	s = slices.Clone(s)
 	slices.Sort(s)

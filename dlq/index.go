@@ -19,6 +19,19 @@ type fileMeta struct {
 	name    fileName
 	bytes   int64
 	letters int // as its header says; 0 while that wasn't read
+
+	copied, stubs int  // of these, as its header says
+	keepOut       bool // it is damaged: it is neither discarded nor copied from
+}
+
+// metaOf is what is known of a file with a header.
+func metaOf(n fileName, bytes int64, h *fileHeader) fileMeta {
+	return fileMeta{name: n, bytes: bytes, letters: h.Letters, copied: h.Copied, stubs: h.Stubs}
+}
+
+// uncopied reports whether it is one of dead letters of some of which the topic has nothing.
+func (m *fileMeta) uncopied() bool {
+	return m.name.state == stateDead && !m.keepOut && m.letters > m.copied+m.stubs
 }
 
 // index is what is in the directory as of the last listing, kept up by what this process does itself.

@@ -42,6 +42,18 @@ type fileHeader struct {
 	Letters int
 	Reasons map[string]int
 	Created time.Time
+	// Copied are those of the letters that the topic has whole, Stubs those that it has without their bytes.
+	Copied, Stubs int
+}
+
+// count adds a letter to those that are copied.
+func (h *fileHeader) count(c Copy) {
+	switch c {
+	case WholeCopy:
+		h.Copied++
+	case StubCopy:
+		h.Stubs++
+	}
 }
 
 // entry is a letter as it stands in a file.
@@ -99,7 +111,10 @@ func appendHeader(b []byte, h fileHeader) []byte {
 		b = strconv.AppendInt(b, int64(h.Reasons[r]), 10)
 		b = append(b, '}')
 	}
-	b = append(b, `],"created":`...)
+	b = append(b, ']')
+	b = appendCount(b, "copied", h.Copied)
+	b = appendCount(b, "stubs", h.Stubs)
+	b = append(b, `,"created":`...)
 	b = appendText(b, formatTime(h.Created))
 	return endLine(b, start)
 }
@@ -115,13 +130,15 @@ func parseHeader(line []byte) (fileHeader, error) {
 			Reason  text `json:"reason"`
 			Letters int  `json:"letters"`
 		} `json:"reasons"`
+		Copied  int    `json:"copied"`
+		Stubs   int    `json:"stubs"`
 		Created string `json:"created"`
 	}
 	if err := json.Unmarshal(line, &j); err != nil {
 		return fileHeader{}, err
 	}
-	if j.Version < 1 || j.Letters < 0 {
-		return fileHeader{}, errors.New("header: version or letters out of range")
+	if j.Version < 1 || min(j.Letters, j.Copied, j.Stubs) < 0 {
+		return fileHeader{}, errors.New("header: version or a count out of range")
 	}
 	created, err := parseTime(j.Created)
 	if err != nil {
@@ -129,7 +146,7 @@ func parseHeader(line []byte) (fileHeader, error) {
 	}
 	h := fileHeader{
 		Version: j.Version, Tenant: string(j.Tenant), Letters: j.Letters, Created: created,
-		Reasons: make(map[string]int, len(j.Reasons)),
+		Reasons: make(map[string]int, len(j.Reasons)), Copied: j.Copied, Stubs: j.Stubs,
 	}
 	if j.Kind == Dead.String() {
 		h.Kind = Dead
@@ -153,10 +170,8 @@ func appendLetter(b []byte, e *entry) []byte {
 	b = appendField(b, "stage", e.Stage)
 	b = append(b, `,"attempts":`...)
 	b = strconv.AppendInt(b, int64(e.Attempts), 10)
-	if e.scans != 0 {
-		b = append(b, `,"scans":`...)
-		b = strconv.AppendInt(b, int64(e.scans), 10)
-	}
+	b = appendCount(b, "scans", e.scans)
+	b = appendField(b, "copied", e.Copied.String())
 	b = appendField(b, "first_failed", formatTime(e.FirstFailed))
 	b = appendField(b, "topic", e.Topic)
 	b = appendField(b, "topic_id", formatTopicID(e.TopicID))
@@ -181,6 +196,16 @@ func appendLetter(b []byte, e *entry) []byte {
 	b = append(b, `,"value":`...)
 	b = appendBytes(b, e.Value)
 	return endLine(b, start)
+}
+
+func appendCount(b []byte, name string, n int) []byte {
+	if n == 0 {
+		return b
+	}
+	b = append(b, `,"`...)
+	b = append(b, name...)
+	b = append(b, `":`...)
+	return strconv.AppendInt(b, int64(n), 10)
 }
 
 func appendField(b []byte, name, value string) []byte {
@@ -228,6 +253,7 @@ func parseLetter(line []byte) (entry, error) {
 		Stage       text   `json:"stage"`
 		Attempts    int    `json:"attempts"`
 		Scans       int    `json:"scans"`
+		Copied      string `json:"copied"`
 		FirstFailed string `json:"first_failed"`
 		Topic       text   `json:"topic"`
 		TopicID     string `json:"topic_id"`
@@ -253,7 +279,7 @@ func parseLetter(line []byte) (entry, error) {
 	e := entry{scans: j.Scans, Letter: Letter{
 		ID: string(j.ID), Tenant: string(j.Tenant), Reason: string(j.Reason), Error: string(j.Error),
 		Stage: string(j.Stage), Attempts: j.Attempts, FirstFailed: failed, Topic: string(j.Topic),
-		TopicID: topicID, Partition: j.Partition, Offset: j.Offset, Time: at, Key: j.Key, Value: j.Value,
+		TopicID: topicID, Partition: j.Partition, Offset: j.Offset, Time: at, Copied: parseCopy(j.Copied), Key: j.Key, Value: j.Value,
 	}}
 	for _, h := range j.Headers {
 		e.Headers = append(e.Headers, Header{Key: string(h.Key), Value: h.Value})

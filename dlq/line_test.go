@@ -13,6 +13,7 @@ import (
 func TestLineRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := entry{Letter: anyLetter().Draw(t, "letter"), scans: rapid.IntRange(0, 100).Draw(t, "scans")}
+		e.Copied = rapid.SampledFrom([]Copy{NoCopy, StubCopy, WholeCopy}).Draw(t, "copied")
 		line := appendLetter([]byte("before"), &e)[len("before"):]
 		require.True(t, bytes.HasSuffix(line, []byte("\n")))
 		require.Equal(t, 1, bytes.Count(line, []byte("\n")))
@@ -54,6 +55,7 @@ func TestHeaderRoundTrip(t *testing.T) {
 			Version: 1, Kind: rapid.SampledFrom([]Kind{Waiting, Dead}).Draw(t, "kind"),
 			Tenant: anyString().Draw(t, "tenant"), Letters: rapid.IntRange(0, 1e9).Draw(t, "letters"),
 			Reasons: rapid.MapOf(anyString(), rapid.IntRange(1, 9)).Draw(t, "reasons"), Created: anyTime().Draw(t, "created"),
+			Copied: rapid.IntRange(0, 3).Draw(t, "copied"), Stubs: rapid.IntRange(0, 3).Draw(t, "stubs"),
 		}
 		line := appendHeader(nil, h)
 		header, err := checkLine(line[:len(line)-1])

@@ -33,6 +33,7 @@ type pass struct {
 type verdict struct {
 	outcome Outcome
 	scans   int
+	copied  Copy
 	reason  string
 	refusal *refusal // what a Deliver that refused it said
 }
@@ -45,7 +46,7 @@ func (p *pass) run(ctx context.Context) error {
 		if p.away && !p.changed() {
 			return errStop
 		}
-		p.verdicts = append(p.verdicts, verdict{scans: e.scans, reason: e.Reason})
+		p.verdicts = append(p.verdicts, verdict{scans: e.scans, copied: e.Copied, reason: e.Reason})
 		if p.away {
 			return nil
 		}

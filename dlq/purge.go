@@ -90,6 +90,7 @@ func (d *Dir) purgeFile(ctx context.Context, n fileName, p Purge, res *PurgeResu
 		}
 		kept.Letters++
 		kept.Reasons[e.Reason]++
+		kept.count(e.Copied)
 		return nil
 	}, func(damage *DamageError) error { return damage })
 	switch {
@@ -108,7 +109,7 @@ func (d *Dir) purgeFile(ctx context.Context, n fileName, p Purge, res *PurgeResu
 	case !p.DryRun && kept.Letters == 0:
 		err = d.remove(n)
 	case !p.DryRun:
-		err = d.rewriteWithout(ctx, n, kept, p)
+		err = d.rewriteWithout(n, kept, p)
 	}
 	if err == nil {
 		res.Letters += gone
@@ -117,29 +118,18 @@ func (d *Dir) purgeFile(ctx context.Context, n fileName, p Purge, res *PurgeResu
 }
 
 // rewriteWithout puts in the place of a file, which is locked, one without the letters that match.
-func (d *Dir) rewriteWithout(ctx context.Context, n fileName, kept fileHeader, p Purge) error {
+func (d *Dir) rewriteWithout(n fileName, kept fileHeader, p Purge) error {
 	h, err := d.readHeader(d.path(n))
 	if err != nil {
 		return err
 	}
 	kept.Tenant = h.Tenant
-	w, err := d.create(n.again(stateTemp), kept)
-	defer w.abandon()
-	if err == nil {
-		err = d.eachEntry(ctx, d.path(n), func(e entry, line []byte) error {
-			if p.match(&e.Letter) {
-				return nil
-			}
-			return w.raw(line)
-		}, func(damage *DamageError) error { return damage })
-	}
-	if err == nil {
-		err = w.finish()
-	}
-	if err == nil {
-		err = w.publish(n)
-	}
-	return err
+	return d.replace(n, kept, func(w *fileWriter, e entry, line []byte) error {
+		if p.match(&e.Letter) {
+			return nil
+		}
+		return w.raw(line)
+	})
 }
 
 // PurgeTopic deletes the letters of a topic that match, as far as Kafka can: a partition loses its records from

@@ -147,6 +147,7 @@ func (d *Dir) drafts(k Kind, letters []Letter) (drafts []draft, size int64) {
 		drafts[at].letters = append(drafts[at].letters, l)
 		drafts[at].header.Letters++
 		drafts[at].header.Reasons[l.Reason]++
+		drafts[at].header.count(l.Copied)
 	}
 	return drafts, size
 }

@@ -281,6 +281,20 @@ func (l *Letter) redriveRecord() *kgo.Record {
 	return rec
 }
 
+// Earlier returns how often the record was tried before it was redriven; 0 where it was not.
+func (l *Letter) Earlier() int {
+	if n, _ := l.redriven(); n == 0 {
+		return 0
+	}
+	attempts := 0
+	for _, h := range l.Headers {
+		if h.Key == HeaderAttempts {
+			attempts, _ = strconv.Atoi(string(h.Value))
+		}
+	}
+	return max(attempts, 0)
+}
+
 // redriven returns how often the letter's record was redriven, and the id of the letter it was then.
 func (l *Letter) redriven() (n int, from string) {
 	for _, h := range l.Headers {

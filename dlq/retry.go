@@ -264,7 +264,7 @@ func (d *Dir) recoverFile(n fileName) error {
 func (d *Dir) trim(ctx context.Context) {
 	d.room.Lock()
 	defer d.room.Unlock()
-	if d.fits(Total{}, false) != nil && d.mayDiscard() {
+	if d.fits(Total{}, false) != nil {
 		_ = d.discard(ctx, Total{}, false) // what is left over is told by the next Put
 	}
 }

@@ -95,9 +95,11 @@ func (p *pass) headers() (rest, dead fileHeader) {
 		case p.dead(v):
 			dead.Letters++
 			dead.Reasons[deadReason(v.reason)]++
+			dead.count(v.copied)
 		default:
 			rest.Letters++
 			rest.Reasons[v.reason]++
+			rest.count(v.copied)
 		}
 	}
 	return rest, dead

@@ -99,7 +99,7 @@ func (w *fileWriter) publish(name fileName) error {
 	}
 	w.name = name
 	w.unreserve()
-	w.d.index.put(fileMeta{name: name, bytes: w.bytes, letters: w.header.Letters})
+	w.d.index.put(metaOf(name, w.bytes, &w.header))
 	return nil
 }
 
