@@ -22,7 +22,6 @@ type batch struct {
 	rows  []sinkers.Row // nil until they are decoded
 	bytes int64         // as in Kafka
 
-	oldest   time.Time // when its first row came
 	tries    int       // how often it was written in vain
 	failedAt time.Time // when it failed first
 	seen     int64     // what the sink had stored when it failed; see store.fresh
@@ -101,52 +100,3 @@ func recordBytes(r *kgo.Record) int64 {
 
 // memory is what a record counts for in MaxInFlightBytes: raw, decoded, and the row itself.
 func memory(bytes int64) int64 { return 2*bytes + 512 }
-
-// queue gathers rows into batches. It is guarded by its flow's mutex.
-type queue struct {
-	limits  Batch
-	full    []*batch // cut, oldest first
-	filling *batch   // may be nil
-	memory  int64    // of filling
-}
-
-func (q *queue) add(it item, bytes int64, now time.Time) {
-	if q.filling != nil && q.filling.bytes+bytes > q.limits.MaxBytes {
-		q.cut()
-	}
-	if q.filling == nil {
-		q.filling = &batch{oldest: now}
-	}
-	q.filling.add(it, bytes)
-	q.memory += it.size
-	if q.filling.len() >= q.limits.MaxSize || q.filling.bytes >= q.limits.MaxBytes {
-		q.cut()
-	}
-}
-
-func (q *queue) cut() {
-	q.full = append(q.full, q.filling)
-	q.filling, q.memory = nil, 0
-}
-
-func (q *queue) empty() bool { return len(q.full) == 0 && q.filling == nil }
-
-// next returns the batch that is due, and otherwise nil and how long it is until one is; 0 when
-// there is nothing. Hurry takes a batch that is not.
-func (q *queue) next(now time.Time, hurry bool) (*batch, time.Duration) {
-	if len(q.full) > 0 {
-		b := q.full[0]
-		q.full[0] = nil
-		q.full = q.full[1:]
-		return b, 0
-	}
-	b := q.filling
-	if b == nil {
-		return nil, 0
-	}
-	if wait := b.oldest.Add(q.limits.FlushInterval).Sub(now); wait > 0 && !hurry {
-		return nil, wait
-	}
-	q.filling, q.memory = nil, 0
-	return b, 0
-}

@@ -22,6 +22,7 @@ const (
 	DefaultMaxSize          = 10_000
 	DefaultMaxBytes         = 8 << 20
 	DefaultFlushInterval    = time.Second
+	DefaultMinFlushInterval = 100 * time.Millisecond
 	DefaultMaxInFlightBytes = 64 << 20
 	DefaultAttempts         = 3
 	DefaultDelay            = time.Second
@@ -92,8 +93,8 @@ type Config struct {
 	// Batch says when a batch is cut.
 	Batch Batch
 	// MaxInFlightBytes bounds the memory of what lies between fetch and commit. A record counts with its
-	// bytes twice, raw and decoded, and 512 more. A partition that takes more than half of it is paused,
-	// so that the others have the rest; when all of it is taken nothing is fetched. The Kafka client
+	// bytes twice, raw and decoded, and 512 more. When half of it is taken, the partitions that take more than half as much again as the
+	// mean are paused, so that the others have the rest; when all of it is taken nothing is fetched. The Kafka client
 	// holds at the most one fetch of each broker besides. Default 64 MiB.
 	MaxInFlightBytes int64
 	// Retry says how often and how fast a failed write is tried again.
@@ -114,7 +115,13 @@ type Config struct {
 	groupOpts []kgo.Opt // for tests: shorter timeouts
 }
 
-// Batch says when a batch is cut: at whichever of these comes first.
+// Batch says when a batch is written. While the worker is behind it is as large as MaxSize and MaxBytes allow; once
+// all that is known to be in a row's partition was read, there is nothing more to wait for, and it is small: it is
+// written as soon as the sink is idle, but no sooner than MinFlushInterval after the one before.
+//
+// Each partition has an equal share of a batch's bytes, and what it doesn't need is the others': one that is
+// flooded holds up itself. While one is, and others have caught up, batches are as small as it takes for a write to
+// last no longer than half of MinFlushInterval, as far as smaller ones are quicker.
 type Batch struct {
 	// MaxSize is the most rows. Default 10,000.
 	MaxSize int
@@ -122,6 +129,11 @@ type Batch struct {
 	MaxBytes int64
 	// FlushInterval is the longest a row waits for others. Default 1 s; negative: not at all.
 	FlushInterval time.Duration
+	// MinFlushInterval is the least time between two writes of a worker that has caught up: what comes meanwhile shares one,
+	// so that a trickle makes no write, and no commit, of each event. It suits a database to which a small write
+	// is cheap; where it isn't, as in ClickHouse, let it be FlushInterval. With a database for each tenant it is
+	// not used: a row waits for FlushInterval. Default 100 ms, or FlushInterval where that is less; negative: none.
+	MinFlushInterval time.Duration
 }
 
 // Retry says how a failed write is tried again: Attempts times after Delay, twice Delay and so on, each
@@ -168,6 +180,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Batch.MaxSize, DefaultMaxSize)
 	orDefault(&c.Batch.MaxBytes, DefaultMaxBytes)
 	orDefault(&c.Batch.FlushInterval, DefaultFlushInterval)
+	orDefault(&c.Batch.MinFlushInterval, min(DefaultMinFlushInterval, max(c.Batch.FlushInterval, -1)))
 	orDefault(&c.MaxInFlightBytes, DefaultMaxInFlightBytes)
 	orDefault(&c.Retry.Attempts, DefaultAttempts)
 	orDefault(&c.Retry.Delay, DefaultDelay)
@@ -213,6 +226,9 @@ func (c Config) Validate() error {
 	}
 	positive("batch.max_size", int64(c.Batch.MaxSize))
 	positive("batch.max_bytes", c.Batch.MaxBytes)
+	if c.Batch.MinFlushInterval > max(c.Batch.FlushInterval, 0) {
+		bad("batch.min_flush_interval: %v is over batch.flush_interval, %v", c.Batch.MinFlushInterval, c.Batch.FlushInterval)
+	}
 	positive("max_in_flight_bytes", c.MaxInFlightBytes)
 	positive("session_timeout", int64(c.SessionTimeout))
 	positive("retry.delay", int64(c.Retry.Delay))

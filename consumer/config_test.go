@@ -61,7 +61,7 @@ func TestDefaults(t *testing.T) {
 	c := Config{}.withDefaults()
 	require.Equal(t, []string{"audit.events"}, c.Topics)
 	require.Equal(t, "audit.events.dlq", c.LetterTopic)
-	require.Equal(t, Batch{MaxSize: 10_000, MaxBytes: 8 << 20, FlushInterval: time.Second}, c.Batch)
+	require.Equal(t, Batch{MaxSize: 10_000, MaxBytes: 8 << 20, FlushInterval: time.Second, MinFlushInterval: 100 * time.Millisecond}, c.Batch)
 	require.Equal(t, Retry{Attempts: 3, Delay: time.Second, MaxDelay: 30 * time.Second, WriteTimeout: time.Minute}, c.Retry)
 	require.Equal(t, 30*time.Second, c.ShutdownTimeout)
 	require.EqualValues(t, 64<<20, c.MaxInFlightBytes)

@@ -32,7 +32,7 @@ func newFlow(limit int64, limits Batch) *flow {
 	return &flow{
 		limit: limit,
 		parts: map[source]*partition{},
-		queue: queue{limits: limits},
+		queue: newQueue(limits),
 		wake:  make(chan struct{}, 1),
 		room:  make(chan struct{}, 1),
 		idle:  make(chan struct{}, 1),
@@ -265,23 +265,21 @@ func (f *flow) dirty(parts []*partition) (marks []mark) {
 	return marks
 }
 
-// pauses decides which partitions are to be paused: those that take more than half of the memory, which is for
-// the others then, and those whose letters don't get through. Pausing is for floods alone, since it
+// pauses decides which partitions are to be paused: when more than half of the memory is taken, those that have
+// more than half as much again as the mean, so that the others have the rest; and those whose letters don't get
+// through. Pausing is for floods, and for what waits for a database that is away, alone, since it
 // costs: the client throws away what it has read ahead, and once resumed the partition waits for the fetch
 // that is under way without it. So it is resumed while there is still much of it to write.
 func (f *flow) pauses() map[source]bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	share := f.limit / 2
-	if len(f.parts) == 1 {
-		share = f.limit // which the poller sees to
-	}
+	mean := f.bytes / max(int64(len(f.parts)), 1)
 	paused := map[source]bool{}
 	for s, p := range f.parts {
 		switch {
-		case p.bytes > share:
+		case f.bytes > f.limit/2 && p.bytes > mean*3/2:
 			p.over = true
-		case p.bytes <= share-share/8:
+		case f.bytes <= f.limit*7/16 || p.bytes <= mean*5/4:
 			p.over = false
 		}
 		if p.over || p.waiting > 0 {

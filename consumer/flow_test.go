@@ -68,7 +68,7 @@ func TestWindowIsCompacted(t *testing.T) {
 
 func TestBatchesAreCut(t *testing.T) {
 	now := time.Now()
-	q := queue{limits: Batch{MaxSize: 3, MaxBytes: 100, FlushInterval: time.Second}}
+	q := newQueue(Batch{MaxSize: 3, MaxBytes: 100, FlushInterval: time.Second})
 	add := func(bytes int64) { q.add(item{rec: &kgo.Record{}}, bytes, now) }
 	next := func(at time.Duration, hurry bool) int {
 		b, _ := q.next(now.Add(at), hurry)

@@ -212,15 +212,17 @@ func TestTopicMadeAgain(t *testing.T) {
 // What is in flight of a topic that is deleted and made again can't be read a second time: it is stored all the same.
 func TestInFlightOfTheOldTopicIsStored(t *testing.T) {
 	inWorld(t, 1, func(t *testing.T, w *world) {
-		r := w.start(func(c *Config) { c.Batch.FlushInterval = 24 * time.Hour })
-		w.events(50, 0)
+		r := w.start(func(c *Config) { c.Batch.FlushInterval, c.Batch.MinFlushInterval = 24*time.Hour, 24*time.Hour })
+		w.events(1, 0)
+		w.awaitStored(1) // at once: there was none before it
+		w.events(49, 0)
 		w.await("fetch", func() bool { return r.Stats().Records == 50 })
 		require.NoError(t, w.cluster.DeleteTopic(testTopic))
 		require.NoError(t, w.cluster.CreateTopic(testTopic, 1, nil))
 		w.cl.PurgeTopicsFromClient(testTopic)
 		w.events(20, 0)
 		w.await("the new topic", func() bool { return r.Stats().Records == 70 })
-		require.Zero(t, w.sink.Len())
+		require.Equal(t, 1, w.sink.Len())
 		r.stop()
 		require.Equal(t, 70, w.sink.Len())
 		require.EqualValues(t, 20, w.committed(0))

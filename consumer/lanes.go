@@ -36,7 +36,7 @@ type lanes struct {
 	sick     []*lane // something is, of such as failed the last time
 	busy     int
 	troubled int   // of busy
-	memory   int64 // of what waits to be cut
+	memory   int64 // of what is short of a batch
 }
 
 func newLanes(places int, open func(tenant string) *lane) *lanes {
@@ -56,9 +56,9 @@ func (ls *lanes) add(it item, bytes int64, now time.Time) {
 		l = ls.open(tenant)
 		ls.all[tenant] = l
 	}
-	before := l.queue.memory
+	before := l.queue.short()
 	l.queue.add(it, bytes, now)
-	ls.memory += l.queue.memory - before
+	ls.memory += l.queue.short() - before
 }
 
 const never = time.Duration(-1)
@@ -71,10 +71,9 @@ func (l *lane) dueIn(now time.Time, hurry, closed bool) time.Duration {
 		return never
 	case l.rest != nil:
 		return max(l.again.Sub(now), 0)
-	case len(l.queue.full) > 0 || l.queue.filling != nil && hurry:
-		return 0
-	case l.queue.filling != nil:
-		wait = max(l.queue.filling.oldest.Add(l.queue.limits.FlushInterval).Sub(now), 0)
+	}
+	if in, some := l.queue.dueIn(now, hurry); some {
+		wait = in
 	}
 	if suspects := max(l.again.Sub(now), 0); !l.again.IsZero() && !closed && (wait == never || suspects < wait) {
 		wait = suspects
@@ -160,9 +159,9 @@ func (ls *lanes) take(l *lane, now time.Time, hurry bool) (b *batch) {
 		b, l.rest = l.rest, nil
 		return b
 	}
-	before := l.queue.memory
+	before := l.queue.short()
 	b, _ = l.queue.next(now, hurry)
-	ls.memory += l.queue.memory - before
+	ls.memory += l.queue.short() - before
 	return b
 }
 

@@ -47,7 +47,7 @@ type redelivery struct {
 
 func (r *redelivery) decode(now time.Time) *batch {
 	var d decoder
-	b := &batch{oldest: now}
+	b := &batch{}
 	for i := range r.letters {
 		rec := record(&r.letters[i])
 		var row sinkers.Row

@@ -32,7 +32,7 @@ func byTenant(b *batch) (parts []*batch) {
 	for i := range b.items {
 		part := of[b.rows[i].Tenant]
 		if part == nil {
-			part = &batch{oldest: b.oldest}
+			part = &batch{}
 			of[b.rows[i].Tenant] = part
 			parts = append(parts, part)
 		}

@@ -33,8 +33,10 @@ type leftover struct {
 
 // openLane makes a tenant's lane.
 func (w *Worker) openLane(tenant string) *lane {
+	queue := newQueue(w.cfg.Batch)
+	queue.patient = true // opening a database costs as much as storing hundreds of rows
 	return &lane{
-		tenant: tenant, queue: queue{limits: w.cfg.Batch},
+		tenant: tenant, queue: queue,
 		visitor: visitor{writer: &writer{Worker: w, store: newStore(w.perTenant.Of(tenant), w.cfg.Retry)}},
 	}
 }

@@ -29,6 +29,7 @@ type writer struct {
 // longer waited for: what can't be written is left to the next owner of its partition.
 func (w *writer) run(soft, hard context.Context, batches <-chan *batch) error {
 	for {
+		w.flow.writing(false)
 		var due <-chan time.Time
 		if !w.suspect.due.IsZero() {
 			due = time.After(time.Until(w.suspect.due))
@@ -40,6 +41,7 @@ func (w *writer) run(soft, hard context.Context, batches <-chan *batch) error {
 			if !ok {
 				return nil
 			}
+			w.flow.writing(true)
 			if b = w.flow.hold(b); b != nil && !w.write(soft, hard, b) {
 				for range batches { // nor would the others be written
 				}
@@ -134,6 +136,7 @@ func (w *writer) keep(b *batch) *batch { return w.flow.keep(b) }
 // stored implements ruling: the rows are done, and conflicts among them become letters.
 func (w *writer) stored(b *batch, res sinkers.Result, took time.Duration) {
 	w.stats.wrote(res)
+	w.flow.wrote(b.len(), took)
 	conflicts := conflictRows(res, b.len())
 	w.flow.done(b.only(func(i int) bool { return !conflicts[i] }).items)
 	for i := range conflicts {

@@ -74,6 +74,7 @@ type workerSettings struct {
 	BatchMaxSize  cli.Int      `group:"worker" default:"10000" help:"Events a batch at the most (ClickHouse: 50000)."`
 	BatchMaxBytes cli.Size     `group:"worker" default:"8MiB" help:"Bytes a batch at the most (ClickHouse: 32MiB)."`
 	FlushInterval cli.Duration `group:"worker" default:"1s" help:"Longest an event waits for its batch (ClickHouse: 10s)."`
+	MinFlush      cli.Duration `name:"min-flush-interval" group:"worker" default:"100ms" help:"Least time between two writes of a worker that has caught up (ClickHouse: flush-interval)."`
 	MaxInFlight   cli.Size     `name:"max-in-flight-bytes" group:"worker" default:"64MiB" help:"Bytes fetched and not stored yet, at the most."`
 
 	DLQDir          string       `name:"dlq-dir" group:"worker" default:".firetrail/dlq" placeholder:"DIR" help:"Directory of dead letters (.firetrail/dlq)."`

@@ -116,6 +116,10 @@ func (s *workerSettings) check(p *cli.Problems) {
 	positive("batch-max-size", s.BatchMaxSize.N > 0)
 	positive("batch-max-bytes", s.BatchMaxBytes.Bytes > 0)
 	positive("flush-interval", s.FlushInterval.Duration > 0)
+	if s.MinFlush.Duration > s.FlushInterval.Duration && !p.Has("flush-interval") && !p.Has("min-flush-interval") {
+		p.Add("min-flush-interval", "%s is over flush-interval, %s", s.MinFlush, s.FlushInterval)
+	}
+	positive("min-flush-interval", s.MinFlush.Duration > 0)
 	positive("max-in-flight-bytes", s.MaxInFlight.Bytes > 0)
 	positive("session-timeout", s.SessionTimeout.Duration > 0)
 	positive("shutdown-timeout", s.ShutdownTimeout.Duration > 0)

@@ -24,6 +24,11 @@ func (c *runCmd) check(p *program) (kafkaclient.Config, opener, error) {
 	if c.isClickHouse() {
 		c.largeBatches(p.command)
 	}
+	if least := c.FlushInterval; c.isClickHouse() || c.MinFlush.Duration > least.Duration {
+		if p.command.Instead("min-flush-interval", least.String()) {
+			c.MinFlush = least
+		}
+	}
 	c.workerSettings.check(problems)
 	c.adminSettings.check(problems)
 	c.retentionSettings.check(problems)
@@ -79,7 +84,8 @@ func (p *program) work(ctx context.Context, c *runCmd) (err error) {
 		SessionTimeout: c.SessionTimeout.Duration,
 		Sink:           db, LetterTopic: c.LetterTopic, LetterDir: letters, DirIsDurable: c.DLQDirIsDurable.On,
 		Batch: consumer.Batch{
-			MaxSize: c.BatchMaxSize.N, MaxBytes: c.BatchMaxBytes.Bytes, FlushInterval: c.FlushInterval.Duration,
+			MaxSize: c.BatchMaxSize.N, MaxBytes: c.BatchMaxBytes.Bytes,
+			FlushInterval: c.FlushInterval.Duration, MinFlushInterval: c.MinFlush.Duration,
 		},
 		OnOutage: consumer.OutagePolicy(c.OnOutage),
 		Prune:    consumer.Prune{Retention: c.retention(), Schedule: c.PruneSchedule},

@@ -1,0 +1,203 @@
+package consumer
+
+import "time"
+
+// quantum is what a partition may put into a batch at each of its turns, in bytes: small beside a batch, so that
+// whoever has little waiting is in the next one.
+const quantum = 4 << 10
+
+// queue holds the rows that wait for a batch, those of each partition in their order. A batch takes from the
+// partitions by deficit round robin (Shreedhar and Varghese, 1995): at its turn a partition is credited a quantum,
+// and gives so much, so that each has an equal share of the bytes whatever the others have waiting, and what it
+// doesn't need is the others'. It is guarded by its flow's mutex.
+type queue struct {
+	limits  Batch
+	patient bool // rows wait for FlushInterval, when the worker has caught up too
+
+	active []*backlog // with rows that wait; the first has its turn
+	begun  bool       // the first has its credit for this turn
+	latest *backlog   // that a row was added to
+	rows   int
+	bytes  int64
+	memory int64
+
+	idle bool      // nothing is being written
+	last time.Time // when a batch was cut
+	pace pace
+}
+
+// writing says whether the writer has a batch in hand, or waits for one.
+func (f *flow) writing(is bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.queue.idle = !is; !is {
+		signal(f.wake)
+	}
+}
+
+// wrote says how long a write took.
+func (f *flow) wrote(rows int, took time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue.pace.wrote(rows, took)
+}
+
+// backlog is what waits of a partition.
+type backlog struct {
+	part   *partition
+	wait   []waiting // wait[head:]
+	head   int
+	credit int64
+}
+
+type waiting struct {
+	item
+	bytes int64
+	came  time.Time
+}
+
+func newQueue(limits Batch) queue { return queue{limits: limits, pace: newPace(limits)} }
+
+func (q *queue) add(it item, bytes int64, now time.Time) {
+	s := q.latest
+	if s == nil || s.part != it.part {
+		s = q.backlog(it.part)
+		q.latest = s
+	}
+	s.wait = append(s.wait, waiting{it, bytes, now})
+	q.rows++
+	q.bytes += bytes
+	q.memory += it.size
+	if s.caughtUp() {
+		q.pace.quick, q.pace.quickAt = s.part, now
+	}
+}
+
+// backlog returns that of p, a new one at the end of the round where there is none.
+func (q *queue) backlog(p *partition) *backlog {
+	for _, s := range q.active {
+		if s.part == p {
+			return s
+		}
+	}
+	s := &backlog{part: p}
+	q.active = append(q.active, s)
+	return s
+}
+
+// caughtUp reports whether all that is known to be in the partition was read.
+func (s *backlog) caughtUp() bool { return s.part.caughtUp() }
+
+func (p *partition) caughtUp() bool { return p != nil && p.read >= p.high }
+
+func (q *queue) empty() bool { return q.rows == 0 }
+
+// full reports whether there is enough for a batch.
+func (q *queue) full(now time.Time) bool {
+	return q.rows > 0 && (q.rows >= q.limit(now) || q.bytes >= q.limits.MaxBytes)
+}
+
+// short is the memory of what waits, where that is short of a batch.
+func (q *queue) short() int64 {
+	if q.rows >= q.limits.MaxSize || q.bytes >= q.limits.MaxBytes {
+		return 0
+	}
+	return q.memory
+}
+
+// limit is the most rows of a batch.
+func (q *queue) limit(now time.Time) int {
+	if q.patient {
+		return q.limits.MaxSize
+	}
+	return q.pace.limit(now)
+}
+
+// dueIn returns how long it is until a batch is due; false when nothing waits.
+func (q *queue) dueIn(now time.Time, hurry bool) (time.Duration, bool) {
+	if q.rows == 0 {
+		return 0, false
+	}
+	if hurry || q.full(now) {
+		return 0, true
+	}
+	var first time.Time
+	for _, s := range q.active {
+		due := s.wait[s.head].came.Add(q.limits.FlushInterval)
+		if !q.patient && q.idle && s.caughtUp() { // nothing that it could wait for is there yet
+			if soon := q.last.Add(q.limits.MinFlushInterval); soon.Before(due) {
+				due = soon
+			}
+		}
+		if first.IsZero() || due.Before(first) {
+			first = due
+		}
+	}
+	return max(first.Sub(now), 0), true
+}
+
+// next returns the batch that is due, and otherwise nil and how long it is until one is; 0 when there is
+// nothing, or it can't be known. Hurry takes a batch that is not.
+func (q *queue) next(now time.Time, hurry bool) (*batch, time.Duration) {
+	wait, some := q.dueIn(now, hurry)
+	if !some || wait > 0 {
+		return nil, wait
+	}
+	return q.cut(now), 0
+}
+
+// cut takes a batch from the queue, which isn't empty.
+func (q *queue) cut(now time.Time) *batch {
+	limit := q.limit(now)
+	b := &batch{items: make([]item, 0, min(q.rows, limit))}
+	for q.rows > 0 && b.len() < limit {
+		s := q.active[0]
+		if !q.begun {
+			q.begun = true
+			s.credit += quantum
+		}
+		full := q.take(s, b, limit)
+		switch {
+		case full:
+			limit = 0 // its turn goes on in the next batch
+		case s.head == len(s.wait):
+			q.drop(s)
+		case b.len() < limit:
+			q.active = append(q.active[1:], s)
+			q.begun = false
+		}
+	}
+	q.last = now
+	return b
+}
+
+// take moves rows of s to b, as far as the credit goes. It reports whether the next has no room in b.
+func (q *queue) take(s *backlog, b *batch, limit int) (full bool) {
+	for s.head < len(s.wait) && b.len() < limit {
+		w := &s.wait[s.head]
+		if b.len() > 0 && b.bytes+w.bytes > q.limits.MaxBytes {
+			return true
+		}
+		if w.bytes > s.credit {
+			break
+		}
+		s.credit -= w.bytes
+		b.add(w.item, w.bytes)
+		q.rows--
+		q.bytes -= w.bytes
+		q.memory -= w.size
+		*w = waiting{}
+		s.head++
+	}
+	return false
+}
+
+// drop takes the first backlog, which is empty, out of the round.
+func (q *queue) drop(s *backlog) {
+	q.active[0] = nil
+	q.active = q.active[1:]
+	q.begun = false
+	if q.latest == s {
+		q.latest = nil
+	}
+}
