@@ -45,7 +45,7 @@ func TestPlans(t *testing.T) {
 	}{
 		{"all", sinkers.Query{}, []string{primary, backward}},
 		{"times", sinkers.Query{From: at, To: at.Add(time.Hour)}, []string{byID, bounds, backward}},
-		{"cursor", sinkers.Query{Cursor: cursor}, []string{byID, bounds, backward}},
+		{"cursor", sinkers.Query{Cursor: cursor}, []string{byID, backward, "Output: tenant_id, id, _part_offset"}},
 		{"action", sinkers.Query{Action: "course.created"}, []string{primary, backward}},
 		{"prefix", sinkers.Query{Action: "course.*"}, []string{primary, backward}},
 		{"actor", sinkers.Query{ActorID: "rare"}, []string{primary, backward, "Name: actor\n"}},
@@ -117,12 +117,14 @@ func TestPageReadsNoMoreThanItNeeds(t *testing.T) {
 		}
 		pos, err := q.Cursor.Position()
 		require.NoError(t, err)
-		require.LessOrEqual(t, rowsRead(t, s, newSelection(q).statement(pos, 51)), uint64(16*1024))
+		require.LessOrEqual(t, profileOf(t, s, newSelection(q).statement(pos, 51)).rows, uint64(16*1024))
 	}
 }
 
-// rowsRead runs a statement and returns how many rows the server read for it.
-func rowsRead(t *testing.T, s *Sink, statement string) uint64 {
+// profile is what the server did for a statement.
+type profile struct{ rows, parts, files uint64 }
+
+func profileOf(t *testing.T, s *Sink, statement string) (p profile) {
 	t.Helper()
 	id := testenv.Unique(t)
 	rows, err := s.conn.Query(clickhouse.Context(t.Context(), clickhouse.WithQueryID(id)), statement)
@@ -131,8 +133,36 @@ func rowsRead(t *testing.T, s *Sink, statement string) uint64 {
 	}
 	require.NoError(t, rows.Err())
 	require.NoError(t, s.conn.Exec(t.Context(), "SYSTEM FLUSH LOGS"))
-	var read uint64
-	require.NoError(t, s.conn.QueryRow(t.Context(), "SELECT read_rows FROM system.query_log WHERE query_id = ? AND type = 'QueryFinish'", id).Scan(&read))
-	require.NotZero(t, read)
-	return read
+	require.NoError(t, s.conn.QueryRow(t.Context(), "SELECT read_rows, ProfileEvents['SelectedParts'], ProfileEvents['FileOpen'] "+
+		"FROM system.query_log WHERE query_id = ? AND type = 'QueryFinish'", id).Scan(&p.rows, &p.parts, &p.files))
+	require.NotZero(t, p.rows)
+	return p
+}
+
+// A page after a cursor opens no more files than the first: no column but those of the key is read to find its rows,
+// no index beside that of the key, and nothing of the months that are newer.
+func TestPageOpensNoMoreFilesThanTheFirst(t *testing.T) {
+	s := openWith(t, configOf(t, testenv.SharedClickHouse(t), Native))
+	may, june := someRows(t, "a", 0, 20_000), someRows(t, "a", 300_000, 320_000)
+	for _, rows := range [][]sinkers.Row{may, june} {
+		_, err := s.Write(t.Context(), sinkers.Batch{Rows: rows})
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.conn.Exec(t.Context(), "OPTIMIZE TABLE audit_events FINAL"))
+	after := func(r *sinkers.Row) (p profile) {
+		var pos sinkers.CursorPosition
+		if r != nil {
+			pos = sinkers.CursorPosition{Time: r.Time, ID: r.ID, Tenant: "a"}
+		}
+		for range 2 { // the first time marks are read, too
+			p = profileOf(t, s, newSelection(sinkers.Query{Tenant: "a"}).statement(pos, 51))
+		}
+		return p
+	}
+	first, far, farther := after(nil), after(&june[10_000]), after(&may[10_000])
+	require.EqualValues(t, 2, first.parts)
+	require.EqualValues(t, 2, far.parts)
+	require.EqualValues(t, 1, farther.parts, "the newer month is left out")
+	require.LessOrEqual(t, far.files, first.files)
+	require.Less(t, farther.files, first.files)
 }

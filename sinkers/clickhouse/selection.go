@@ -64,25 +64,43 @@ func (s *selection) and(format string, args ...any) {
 // make it read the whole range (measured: 95-137 ms against 10 for a tenant's 250,000 events): what
 // they do is done on the rows that are returned.
 func (s *selection) statement(pos sinkers.CursorPosition, limit int) string {
-	where := s.where
-	if pos != (sinkers.CursorPosition{}) {
-		id := idLiteral(pos.ID[:])
-		after := fmt.Sprintf("id < %s", id)
-		if s.q.AllTenants {
-			after = fmt.Sprintf("(id, tenant_id) < (%s, %s)", id, literal(pos.Tenant))
-		}
-		// The time bound beside it spares parts of the table.
-		where = append(where[:len(where):len(where)], after, fmt.Sprintf("time_us < %d", (pos.Time.UnixMilli()+1)*1000))
-	}
-	conditions := ""
-	if len(where) > 0 {
-		conditions = " WHERE " + strings.Join(where, " AND ")
-	}
 	order := "tenant_id DESC, id DESC"
 	if s.q.AllTenants {
 		order = "id DESC, tenant_id DESC"
 	}
-	return fmt.Sprintf("SELECT %s, hash, first_wins FROM audit_events%s ORDER BY %s LIMIT %d", eventColumns, conditions, order, limit)
+	return fmt.Sprintf("SELECT %s, hash, first_wins FROM audit_events%s ORDER BY %s LIMIT %d", eventColumns, s.conditions(pos), order, limit)
+}
+
+// conditions hold for what the query asks for after pos, with the words before them.
+//
+// A tenant's page by its cursor alone has its key in PREWHERE, and the rest of the table left out by the
+// names of its partitions: so it reads the columns of the key and no others before it knows its rows, as the first page
+// does. Left to the server, the key's columns would be read in two steps, and a bound of time would read that column
+// and its index in every part of the table: half as many files again for each page but the first.
+func (s *selection) conditions(pos sinkers.CursorPosition) string {
+	where := s.where[:len(s.where):len(s.where)]
+	switch {
+	case pos == sinkers.CursorPosition{}:
+	case s.q.AllTenants:
+		// The time bound beside it spares parts of the table.
+		where = append(where, fmt.Sprintf("(id, tenant_id) < (%s, %s)", idLiteral(pos.ID[:]), literal(pos.Tenant)),
+			fmt.Sprintf("time_us < %d", (pos.Time.UnixMilli()+1)*1000))
+	default:
+		alone := len(where) == 1 // the tenant
+		where = append(where, "id < "+idLiteral(pos.ID[:]))
+		month := pos.Time.UTC().Format("200601")
+		known := len(month) == len("200601") && month >= "197001" && month <= "229912" // else ClickHouse's own months differ
+		switch {
+		case alone && known:
+			return fmt.Sprintf(" PREWHERE %s WHERE _partition_id <= '%s'", strings.Join(where, " AND "), month)
+		case known:
+			where = append(where, "_partition_id <= '"+month+"'")
+		}
+	}
+	if len(where) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(where, " AND ")
 }
 
 // literal is a text in SQL. All but the plainest are hexadecimal, which nothing can break out of.
