@@ -1,6 +1,8 @@
 package firetrail
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -26,26 +28,63 @@ import (
 // not be changed as long as the event is in use, and what shall outlive the event, such as a tenant that
 // becomes a map's key, is better cloned. Errors are of type [*DecodeError].
 func DecodeCloudEvent(m Message) (Event, error) {
+	var d Decoder
+	var e Event
+	if err := d.decode(&m, &e); err != nil {
+		return Event{}, err
+	}
+	return e, nil
+}
+
+// Decoder reads many records, one after the other, with memory of its own that it uses again. The zero Decoder is ready
+// for use. Its method must not be called concurrently.
+type Decoder struct {
+	d      decoder
+	hashed []byte
+}
+
+// Decode is [DecodeCloudEvent], into e, and returns the event's content hash too, which costs less here than by
+// [Event.ContentHash]: of what was just read it is known that it is valid and compact. With an error e is zero.
+func (d *Decoder) Decode(m *Message, e *Event) (hash [16]byte, err error) {
+	if err := d.decode(m, e); err != nil {
+		*e = Event{}
+		return hash, err
+	}
+	d.hashed = e.appendHeadHashed(d.hashed[:0], false)
+	for _, v := range [...]*Value{&e.Old, &e.New, &e.Metadata, &e.Extra} {
+		d.hashed = binary.LittleEndian.AppendUint32(d.hashed, uint32(len(v.raw)))
+		d.hashed = append(d.hashed, v.raw...)
+	}
+	sum := sha256.Sum256(d.hashed)
+	if cap(d.hashed) > keptHashed {
+		d.hashed = nil
+	}
+	return [16]byte(sum[:16]), nil
+}
+
+// keptHashed is the most memory that a Decoder keeps for the next event.
+const keptHashed = 256 << 10
+
+func (d *Decoder) decode(m *Message, e *Event) error {
 	if len(m.Value) > MaxMessage {
-		return Event{}, decodeErrorf("value", "%d bytes; the most is %d", len(m.Value), MaxMessage)
+		return decodeErrorf("value", "%d bytes; the most is %d", len(m.Value), MaxMessage)
 	}
 	mode, contentType, err := modeOf(m.Headers)
 	if err != nil {
-		return Event{}, err
+		return err
 	}
-	d := decoder{scanner: scanner{b: m.Value}}
+	*e = Event{}
+	d.d = decoder{scanner: scanner{b: m.Value}, e: e}
 	if mode == binaryMode {
-		err = d.binary(m.Headers, contentType)
+		err = d.d.binary(m.Headers, contentType)
 	} else {
-		err = d.structured(contentType)
+		err = d.d.structured(contentType)
 	}
 	if err == nil {
-		err = d.finish(&m)
+		err = d.d.finish(m)
 	}
-	if err != nil {
-		return Event{}, err
-	}
-	return d.e, nil
+	d.d.e = nil
+	return err
 }
 
 // mode is the content mode of a record.
@@ -106,7 +145,7 @@ type decoder struct {
 	attrs [attrCount]string // of the attributes seen
 	seen  uint              // attributes, a set of bits
 	x     extra
-	e     Event
+	e     *Event
 }
 
 func (d *decoder) structured(contentType string) error {
@@ -120,7 +159,8 @@ func (d *decoder) structured(contentType string) error {
 	if d.own() {
 		return nil
 	}
-	*d = decoder{scanner: scanner{b: d.b}, all: d.all}
+	*d.e = Event{}
+	*d = decoder{scanner: scanner{b: d.b}, all: d.all, e: d.e}
 	if err := d.attributes(); err != nil {
 		return err
 	}

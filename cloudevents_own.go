@@ -50,7 +50,7 @@ func (d *decoder) ownText(to *string) bool {
 }
 
 func (d *decoder) ownData() bool {
-	e := &d.e
+	e := d.e
 	if d.next(`"actor":{`) {
 		if !d.ownObject(`"type":`, &e.Actor.Type, `"id":`, &e.Actor.ID, `"name":`, &e.Actor.Name) || !d.next(`},`) {
 			return false
@@ -105,10 +105,11 @@ func (d *decoder) ownObject(name1 string, to1 *string, name2 string, to2 *string
 }
 
 func (d *decoder) ownValue(v *Value) bool {
-	lo, hi, spaced, err := d.skip()
-	if err != nil || spaced || d.b[lo] <= ' ' {
+	end := compactValue(d.b, d.i)
+	if end < 0 {
 		return false
 	}
-	v.raw = d.b[lo:hi:hi]
+	v.raw = d.b[d.i:end:end]
+	d.i = end
 	return true
 }

@@ -1,8 +1,14 @@
 package firetrail
 
 import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -10,11 +16,11 @@ import (
 // bothWays reads b by its layout and by its grammar, and holds the first to the second.
 func bothWays(t *testing.T, b []byte) (own bool) {
 	t.Helper()
-	fast := decoder{scanner: scanner{b: b}, all: string(b)}
+	fast := decoder{scanner: scanner{b: b}, all: string(b), e: new(Event)}
 	if !fast.own() {
 		return false
 	}
-	slow := decoder{scanner: scanner{b: b}, all: string(b)}
+	slow := decoder{scanner: scanner{b: b}, all: string(b), e: new(Event)}
 	require.NoError(t, slow.attributes(), "%s", b)
 	require.NoError(t, slow.end(), "%s", b)
 	require.Equal(t, slow, fast, "%s", b)
@@ -89,4 +95,93 @@ func FuzzOwnLayout(f *testing.F) {
 	f.Add(b)
 	f.Add([]byte(`{"specversion":"1.0","id":"","source":"","type":"","time":"","datacontenttype":"application/json","data":{"actor":{"id":""},"outcome":"denied","old":1}}`))
 	f.Fuzz(func(t *testing.T, b []byte) { bothWays(t, b) })
+}
+
+// A Decoder gives what DecodeCloudEvent and ContentHash do, whatever it read before, and leaves nothing of an event in the
+// next one.
+func TestDecoderIsUsedAgain(t *testing.T) {
+	full := sampleEvent()
+	foreign := Message{Key: []byte("k"), Time: time.UnixMilli(1_772_355_600_000), Value: []byte(
+		`{"specversion":"1.0","id":"1","source":"/s","type":"a.b","data":{"actor":{"role":"x"},"old": [1, "\ud800"]}}`)}
+	messages := []Message{foreign, {Value: []byte("no event")}}
+	for _, change := range []func(e *Event){
+		func(*Event) {}, func(e *Event) { e.Extra, e.Truncated = Value{}, 0 },
+		func(e *Event) { *e = Event{ID: e.ID, Action: e.Action, Time: e.Time, Source: "s"} },
+		func(e *Event) { e.Extra, e.Actor.Name, e.Metadata = Value{}, "a \"b\" é", Raw([]byte(`"é"`)) },
+		func(e *Event) { e.New = Raw([]byte(`"` + strings.Repeat("x", keptHashed) + `"`)) },
+	} {
+		e := full
+		change(&e)
+		b, err := e.AppendCloudEvent(nil)
+		require.NoError(t, err)
+		messages = append(messages, Message{Key: []byte(e.Tenant), Value: b, Headers: CloudEventHeaders()})
+	}
+	var d Decoder
+	var e Event
+	for range 2 {
+		for _, m := range messages {
+			want, wantErr := DecodeCloudEvent(m)
+			hash, err := d.Decode(&m, &e)
+			require.Equal(t, wantErr, err)
+			require.Equal(t, want, e)
+			if err == nil {
+				require.Equal(t, want.ContentHash(), hash)
+			} else {
+				require.Zero(t, hash)
+			}
+			require.LessOrEqual(t, cap(d.hashed), keptHashed)
+		}
+	}
+}
+
+// The time in our own form is read as time.Parse reads it, and what that refuses is refused.
+func TestOwnTimeIsReadAsTimeParseDoes(t *testing.T) {
+	check := func(s string) {
+		want, err := time.Parse(time.RFC3339Nano, s)
+		got, ok := parseOwnTime(s)
+		require.Equal(t, err == nil, ok, s)
+		if ok {
+			require.Equal(t, want, got, s)
+		}
+	}
+	for _, date := range []string{"0000-02-29", "1900-02-29", "1969-12-31", "1970-01-01", "2000-02-29", "2199-12-31", "2024-02-30"} {
+		check(date + "T23:59:59.999999Z")
+	}
+	const form = "2024-03-10T07:08:09.010203Z"
+	for i := range form {
+		for c := range 128 {
+			s := []byte(form)
+			s[i] = byte(c)
+			if form[i] == '.' && c == ',' { // which time.Parse takes, and RFC 3339 doesn't have
+				continue
+			}
+			check(string(s))
+		}
+	}
+	for month := range 14 {
+		for day := range 33 {
+			for _, year := range []int{1999, 2000, 2001, 2100, 2400} {
+				check(fmt.Sprintf("%04d-%02d-%02dT00:00:00.000000Z", year, month, day))
+			}
+		}
+	}
+}
+
+func TestSpecialMaskFindsTheLowest(t *testing.T) {
+	for c := range 256 {
+		for at := range 8 {
+			for _, fill := range []byte{' ', '!', '#', 'x', 0x7f, 0x80, 0xa2, 0xdc, 0xff} {
+				b := bytes.Repeat([]byte{fill}, 8)
+				b[at] = byte(c)
+				if at < 7 {
+					b[7] = '"' // behind it, which must not matter
+				}
+				want := slices.IndexFunc(b, func(c byte) bool { return c == '"' || c == '\\' || c < 0x20 })
+				if want < 0 {
+					want = 8
+				}
+				require.Equal(t, want, bits.TrailingZeros64(specialMask(binary.LittleEndian.Uint64(b)))>>3, "%q", b)
+			}
+		}
+	}
 }

@@ -83,6 +83,12 @@ func FuzzDecodeCloudEvent(f *testing.F) {
 			return
 		}
 		require.NoError(t, e.Validate())
+		var own Event
+		decoder := Decoder{hashed: []byte("what an earlier one has left")}
+		hash, err := decoder.Decode(&m, &own)
+		require.NoError(t, err)
+		require.Equal(t, e, own)
+		require.Equal(t, e.ContentHash(), hash)
 		for _, v := range []Value{e.Old, e.New, e.Metadata, e.Extra} {
 			require.True(t, v.IsZero() || json.Valid(v.Bytes()), "%s", v.Bytes())
 		}

@@ -24,24 +24,7 @@ const hashVersion = 1
 // as none.
 func (e *Event) ContentHash() [16]byte {
 	var stack [1024]byte
-	b := append(stack[:0], hashVersion)
-	b = append(b, e.ID[:]...)
-	us := int64(math.MinInt64)
-	if !e.Time.IsZero() {
-		us = e.Time.UnixMicro()
-	}
-	b = binary.LittleEndian.AppendUint64(b, uint64(us))
-	b = append(b, byte(e.Outcome), byte(e.Truncated&truncatedAll))
-	for _, s := range [...]string{
-		e.Tenant, e.Action.s, e.Actor.Type, e.Actor.ID, e.Actor.Name, e.kind(), e.Entity.ID,
-		e.Request.IP, e.Request.UserAgent, e.Request.ID, e.Request.Traceparent,
-	} {
-		if !utf8.ValidString(s) {
-			s = replaceInvalid(s)
-		}
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(s)))
-		b = append(b, s...)
-	}
+	b := e.appendHeadHashed(stack[:0], true)
 	extra := e.Extra
 	if !extra.IsZero() {
 		if x, err := parseExtra(e); err == nil {
@@ -53,6 +36,30 @@ func (e *Event) ContentHash() [16]byte {
 	}
 	h := sha256.Sum256(b)
 	return [16]byte(h[:16])
+}
+
+// appendHeadHashed appends what is hashed but for the values. With check, texts may be anything; else they are
+// UTF-8.
+func (e *Event) appendHeadHashed(b []byte, check bool) []byte {
+	b = append(b, hashVersion)
+	b = append(b, e.ID[:]...)
+	us := int64(math.MinInt64)
+	if !e.Time.IsZero() {
+		us = e.Time.UnixMicro()
+	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(us))
+	b = append(b, byte(e.Outcome), byte(e.Truncated&truncatedAll))
+	for _, s := range [...]string{
+		e.Tenant, e.Action.s, e.Actor.Type, e.Actor.ID, e.Actor.Name, e.kind(), e.Entity.ID,
+		e.Request.IP, e.Request.UserAgent, e.Request.ID, e.Request.Traceparent,
+	} {
+		if check && !utf8.ValidString(s) {
+			s = replaceInvalid(s)
+		}
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(s)))
+		b = append(b, s...)
+	}
+	return b
 }
 
 // appendHashed appends the value's length and its compact JSON. Raw bytes that are no JSON, which never reach the

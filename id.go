@@ -67,17 +67,28 @@ func ParseID(s string) (id ID, err error) {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return ID{}, fmt.Errorf("id: %.50q is not a UUID", s)
 	}
-	var digits [32]byte
-	n := copy(digits[:], s[:8])
-	n += copy(digits[n:], s[9:13])
-	n += copy(digits[n:], s[14:18])
-	n += copy(digits[n:], s[19:23])
-	copy(digits[n:], s[24:])
-	if _, err := hex.Decode(id[:], digits[:]); err != nil {
+	var bad byte
+	for i, at := range [...]uint8{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34} {
+		hi, lo := hexDigits[s[at]], hexDigits[s[at+1]]
+		bad |= hi | lo
+		id[i] = hi<<4 | lo
+	}
+	if bad > 0xf {
 		return ID{}, fmt.Errorf("id: %.50q is not a UUID", s)
 	}
 	return id, nil
 }
+
+// hexDigits are the values of hexadecimal digits, 0xff for all other bytes.
+var hexDigits = func() (t [256]byte) {
+	for c := range t {
+		t[c] = 0xff
+	}
+	for v, c := range []byte("0123456789abcdef") {
+		t[c], t[bytes.ToUpper([]byte{c})[0]] = byte(v), byte(v)
+	}
+	return t
+}()
 
 // IsZero reports whether id is none.
 func (id ID) IsZero() bool { return id == ID{} }

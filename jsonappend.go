@@ -142,20 +142,40 @@ func parseTime(s string) (time.Time, error) {
 }
 
 func parseOwnTime(s string) (time.Time, bool) {
-	const form = "0000-00-00T00:00:00.000000Z"
-	if len(s) != len(form) {
+	if len(s) != len("0000-00-00T00:00:00.000000Z") {
 		return time.Time{}, false
 	}
-	for i := range len(form) {
-		if form[i] != '0' && s[i] != form[i] || form[i] == '0' && (s[i] < '0' || s[i] > '9') {
-			return time.Time{}, false
-		}
+	if s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' || s[19] != '.' || s[26] != 'Z' {
+		return time.Time{}, false
 	}
-	two := func(i int) int { return int(s[i])*10 + int(s[i+1]) - '0'*11 }
-	month, day, hour, minute, second := two(5), two(8), two(11), two(14), two(17)
+	digits := true
+	two := func(i int) int64 {
+		tens, ones := s[i]-'0', s[i+1]-'0'
+		digits = digits && tens < 10 && ones < 10
+		return int64(tens)*10 + int64(ones)
+	}
+	year, month, day := two(0)*100+two(2), two(5), two(8)
+	hour, minute, second := two(11), two(14), two(17)
 	us := two(20)*10000 + two(22)*100 + two(24)
-	t := time.Date(two(0)*100+two(2), time.Month(month), day, hour, minute, second, us*1000, time.UTC)
-	// time.Date makes 1 March of 30 February; RFC 3339 has no such day.
-	_, m, d := t.Date()
-	return t, int(m) == month && d == day && hour < 24 && minute < 60 && second < 60
+	days := daysTo(year, month, day)
+	// There is no 30 February, and RFC 3339 has no 24:00 and no leap second that a time.Time could hold.
+	y, m, d := civil(days)
+	if !digits || y != year || m != month || d != day || hour > 23 || minute > 59 || second > 59 {
+		return time.Time{}, false
+	}
+	return time.Unix(days*86_400+hour*3600+minute*60+second, us*1000).UTC(), true
+}
+
+// daysTo is the inverse of civil.
+func daysTo(year, month, day int64) int64 {
+	if month -= 3; month < 0 {
+		month += 12
+		year--
+	}
+	n := year / 400
+	if year < 0 {
+		n = (year - 399) / 400
+	}
+	y := year - n*400
+	return n*146_097 + y*365 + y/4 - y/100 + (153*month+2)/5 + day - 1 - 719_468
 }

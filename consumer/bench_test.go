@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/kafkaclient"
 	"github.com/firetrail/firetrail/sinkers"
 )
@@ -135,4 +136,27 @@ func BenchmarkWorker(b *testing.B) {
 	b.ReportMetric(own/rate(bare, benchEvents), "of-bare")
 	b.ReportMetric(own/rate(decoding, benchEvents), "of-decoding")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkDecode makes rows of real records, as the decode stage does, in one goroutine.
+func BenchmarkDecode(b *testing.B) {
+	b.ReportAllocs()
+	rows := testenv.NewRealRows(b).Take(DefaultMaxSize)
+	var part batch
+	var size int64
+	for i := range rows {
+		value, err := rows[i].AppendCloudEvent(nil)
+		require.NoError(b, err)
+		rec := &kgo.Record{Key: []byte(rows[i].Tenant), Value: value, Headers: []kgo.RecordHeader{{
+			Key: firetrail.ContentTypeHeader, Value: []byte(firetrail.ContentType),
+		}}}
+		size += int64(len(value))
+		part.add(item{rec: rec}, recordBytes(rec))
+	}
+	b.SetBytes(size / DefaultMaxSize)
+	b.ResetTimer()
+	for range b.N/DefaultMaxSize + 1 {
+		_, letters := decodeBatch(&part, time.Now(), 1)
+		require.Empty(b, letters)
+	}
 }

@@ -37,6 +37,8 @@ func (e *decodeError) Unwrap() error { return e.err }
 
 // decoder turns records into rows. It is not for concurrent use.
 type decoder struct {
+	events  firetrail.Decoder
+	message firetrail.Message  // reused
 	headers []firetrail.Header // reused
 }
 
@@ -46,24 +48,19 @@ func (d *decoder) decode(rec *kgo.Record, now time.Time, row *sinkers.Row) *deco
 	for _, h := range rec.Headers {
 		d.headers = append(d.headers, firetrail.Header{Key: h.Key, Value: h.Value})
 	}
-	e, err := firetrail.DecodeCloudEvent(firetrail.Message{
-		Key: rec.Key, Value: rec.Value, Headers: d.headers, Time: rec.Timestamp,
-	})
-	if err == nil && e.Tenant != string(rec.Key) {
-		err = &firetrail.DecodeError{Field: "tenantid", Err: fmt.Errorf("%q, but the record's key is %q", e.Tenant, rec.Key)}
+	d.message = firetrail.Message{Key: rec.Key, Value: rec.Value, Headers: d.headers, Time: rec.Timestamp}
+	var err error
+	row.Hash, err = d.events.Decode(&d.message, &row.Event) // what it returns is valid
+	if err == nil && row.Tenant != string(rec.Key) {
+		err = &firetrail.DecodeError{Field: "tenantid", Err: fmt.Errorf("%q, but the record's key is %q", row.Tenant, rec.Key)}
 	}
 	if err != nil {
 		return &decodeError{reasonOf(err), err}
 	}
-	if err := e.Validate(); err != nil {
-		return &decodeError{dlq.ReasonInvalid, err}
-	}
-	if ahead := e.Time.Sub(now); ahead > maxAhead {
+	if ahead := row.Time.Sub(now); ahead > maxAhead {
 		return &decodeError{dlq.ReasonInvalid, fmt.Errorf("time: %s is %v in the future; the most is %v",
-			e.Time.UTC().Format(time.RFC3339), ahead.Round(time.Hour), maxAhead)}
+			row.Time.UTC().Format(time.RFC3339), ahead.Round(time.Hour), maxAhead)}
 	}
-	row.Event = e
-	row.Hash = row.ContentHash()
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,9 +29,12 @@ type RealRows struct {
 	Taken  int // rows so far
 }
 
-// NewRealRows reads the records, for the tests of a package two folders below the root.
+// NewRealRows reads the records, for the tests of a package up to two folders below the root.
 func NewRealRows(tb testing.TB) *RealRows {
 	f, err := os.Open("../../cmd/producer-demo/data/cloudtrail.ndjson.zst")
+	if os.IsNotExist(err) {
+		f, err = os.Open("../cmd/producer-demo/data/cloudtrail.ndjson.zst")
+	}
 	require.NoError(tb, err)
 	defer func() { _ = f.Close() }()
 	z, err := zstd.NewReader(f)
@@ -103,4 +107,19 @@ func (r *RealRows) Take(n int) []sinkers.Row {
 		rows[i] = sinkers.Row{Event: e, Hash: [16]byte(e.ID)}
 	}
 	return rows
+}
+
+// BareRows returns how many rows BenchmarkBare of a sink's package stores, and in batches of how many: what the environment
+// says in FIRETRAIL_BARE_ROWS and FIRETRAIL_BARE_BATCH, by default few.
+func BareRows(tb testing.TB) (total, batch int) {
+	total, batch = 20_000, 10_000
+	for name, n := range map[string]*int{"FIRETRAIL_BARE_ROWS": &total, "FIRETRAIL_BARE_BATCH": &batch} {
+		if s := os.Getenv(name); s != "" {
+			var err error
+			*n, err = strconv.Atoi(s)
+			require.NoError(tb, err, name)
+			require.Positive(tb, *n, name)
+		}
+	}
+	return total, batch
 }

@@ -71,6 +71,29 @@ func benchmarkWrite(b *testing.B, sink, bare *Sink, size int) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkBare is the bare loop alone, for what stands beside it elsewhere: FIRETRAIL_BARE_ROWS rows, once, in batches of
+// FIRETRAIL_BARE_BATCH.
+func BenchmarkBare(b *testing.B) {
+	total, size := testenv.BareRows(b)
+	s := openWith(b, configOf(b, testenv.StartClickHouse(b), Native))
+	source := testenv.NewRealRows(b)
+	var filled columns
+	var took time.Duration
+	for source.Taken < total {
+		rows := source.Take(min(size, total-source.Taken))
+		texts := checked(b, rows)
+		began := time.Now()
+		for i := range rows {
+			filled.add(&rows[i], &texts[i])
+		}
+		bareInsert(b, s, &filled)
+		filled.reset()
+		took += time.Since(began)
+	}
+	b.ReportMetric(float64(total)/took.Seconds(), "bare-rows/s")
+	b.ReportMetric(0, "ns/op")
+}
+
 // BenchmarkWriteAgain stores batches that are there already, as a replay does.
 func BenchmarkWriteAgain(b *testing.B) {
 	const size = 50_000

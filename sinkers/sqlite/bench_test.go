@@ -63,6 +63,23 @@ func benchmarkWrite(b *testing.B, size int) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkBare is the bare loop alone, for what stands beside it elsewhere: FIRETRAIL_BARE_ROWS rows, once, in batches of
+// FIRETRAIL_BARE_BATCH.
+func BenchmarkBare(b *testing.B) {
+	total, size := testenv.BareRows(b)
+	s := openAt(b, tempPath(b))
+	source := testenv.NewRealRows(b)
+	var took time.Duration
+	for source.Taken < total {
+		chunks := encodeChunks(b, source.Take(min(size, total-source.Taken)))
+		began := time.Now()
+		bareLoop(b, s, chunks)
+		took += time.Since(began)
+	}
+	b.ReportMetric(float64(total)/took.Seconds(), "bare-rows/s")
+	b.ReportMetric(0, "ns/op")
+}
+
 // BenchmarkRewrite writes batches that are stored already: what telling duplicates from conflicts costs, a lookup of the hash for
 // each row. A batch of which all is new pays nothing for it, since the number of rows that went in says so.
 func BenchmarkRewrite(b *testing.B) {

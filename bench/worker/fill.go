@@ -1,0 +1,69 @@
+//go:build integration && unix
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/internal/testenv"
+)
+
+const partitions = 12
+
+// fill makes the topic and its topic of letters, and ships so many real events to it: the bytes, the compression and
+// the batches are the producer's.
+func fill(t *tb, s *settings, events int) error {
+	s.topic, s.letters = testenv.Topic(t, s.brokers, partitions), testenv.Topic(t, s.brokers, 1)
+	cl, err := kgo.NewClient(
+		kgo.SeedBrokers(s.brokers...), kgo.DefaultProduceTopic(s.topic), kgo.ProducerLinger(10*time.Millisecond),
+		kgo.MaxBufferedRecords(50_000),
+	)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	headers := make([]kgo.RecordHeader, 0, 1)
+	for _, h := range firetrail.CloudEventHeaders() {
+		headers = append(headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	var (
+		bytes  int64
+		broken atomic.Pointer[error]
+		rows   = testenv.NewRealRows(t)
+		begun  = time.Now()
+	)
+	for left := events; left > 0; {
+		some := rows.Take(min(left, 1000))
+		left -= len(some)
+		for i := range some {
+			value, err := some[i].AppendCloudEvent(nil)
+			if err != nil {
+				return err
+			}
+			bytes += int64(len(value))
+			cl.Produce(t.ctx, &kgo.Record{Key: []byte(some[i].Tenant), Value: value, Headers: headers}, func(_ *kgo.Record, err error) {
+				if err != nil {
+					broken.CompareAndSwap(nil, &err)
+				}
+			})
+		}
+		if err := broken.Load(); err != nil {
+			return *err
+		}
+	}
+	if err := cl.Flush(t.ctx); err != nil {
+		return err
+	}
+	if err := broken.Load(); err != nil {
+		return *err
+	}
+	fmt.Fprintf(os.Stdout, "%d events of %d bytes in %d partitions, produced in %v\n",
+		events, bytes/int64(events), partitions, time.Since(begun).Round(time.Second/10))
+	return nil
+}
