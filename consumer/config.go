@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -56,7 +55,9 @@ type Config struct {
 	Kafka kafkaclient.Config
 	// Group is the consumer group; all workers of one database share it. Required.
 	Group string
-	// Topics to read. Default [DefaultTopic].
+	// Topics to read, by their names, or by patterns such as audit.t.* in which an asterisk stands for any characters.
+	// Topics that match are read within seconds of their being made. A pattern passes over topics whose name ends in
+	// ".dlq" or begins with "__". Default [DefaultTopic].
 	Topics []string
 	// InstanceID makes the worker a static member of the group (KIP-345): a restart within the session
 	// timeout moves no partition. It must be unique in the group and the same after a restart, such as a
@@ -72,8 +73,9 @@ type Config struct {
 	// WeakTopics says that topics which can lose acknowledged records, such as those with a single replica, are
 	// meant to: they are not warned of. Default false.
 	WeakTopics bool
-	// LetterTopic takes the records that can't be stored. Default: the first topic's name with ".dlq";
-	// [NoLetterTopic] switches it off, which needs a LetterDir.
+	// LetterTopic takes the records that can't be stored, whichever topic they come from. Default: the first topic's
+	// name with ".dlq", of a pattern what comes before its asterisk: audit.dlq for audit.*. [NoLetterTopic] switches it
+	// off, which needs a LetterDir.
 	LetterTopic string
 	// LetterDir takes the same letters as files, and tries those again that may yet be stored. It belongs to
 	// the caller, who closes it after Run has returned; the worker runs it. Default none.
@@ -175,7 +177,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Topics = slices.Clone(c.Topics)
 	if c.LetterTopic == "" {
-		c.LetterTopic = c.Topics[0] + ".dlq"
+		c.LetterTopic = kafkaclient.LettersOf(c.Topics)
 	}
 	orDefault(&c.Batch.MaxSize, DefaultMaxSize)
 	orDefault(&c.Batch.MaxBytes, DefaultMaxBytes)
@@ -213,7 +215,9 @@ func (c Config) Validate() error {
 	if c.Group == "" {
 		bad("group: missing; workers of one database share one name, such as \"audit\"")
 	}
-	c.validateTopics(bad)
+	for _, err := range unjoin(kafkaclient.CheckTopics(c.Topics, c.LetterTopic)) {
+		bad("topics: %w", err)
+	}
 	if c.Sink == nil {
 		bad("sink: missing; open one of the packages under sinkers")
 	}
@@ -237,21 +241,6 @@ func (c Config) Validate() error {
 		bad("retry.delay: %v is over retry.max_delay, %v", c.Retry.Delay, c.Retry.MaxDelay)
 	}
 	return errors.Join(errs...)
-}
-
-func (c Config) validateTopics(bad func(string, ...any)) {
-	seen := map[string]bool{}
-	for i, t := range c.Topics {
-		switch {
-		case t == "" || strings.TrimSpace(t) != t:
-			bad("topics[%d]: %q is empty or has spaces around it", i, t)
-		case seen[t]:
-			bad("topics[%d]: %q is there twice", i, t)
-		case t == c.LetterTopic:
-			bad("topics[%d]: %q is the topic of letters, which would come back for ever; take one of the two out", i, t)
-		}
-		seen[t] = true
-	}
 }
 
 func (c Config) validateLetters(bad func(string, ...any)) {
@@ -287,10 +276,27 @@ func (r Retry) writeContext(ctx context.Context) (context.Context, context.Cance
 		fmt.Errorf("%w within %v (retry.write_timeout)", errNoReply, r.WriteTimeout))
 }
 
-// allTopics are the topics of events, and that of letters.
+// allTopics are the topics that must be there: those of events that are given by name, and that of letters.
 func (c *Config) allTopics() []string {
-	if c.LetterTopic == NoLetterTopic {
-		return c.Topics
+	topics := c.named()
+	if c.LetterTopic != NoLetterTopic {
+		topics = append(topics, c.LetterTopic)
 	}
-	return append(c.Topics[:len(c.Topics):len(c.Topics)], c.LetterTopic)
+	return topics
+}
+
+// named are the topics that are given by name.
+func (c *Config) named() []string {
+	return slices.DeleteFunc(slices.Clone(c.Topics), kafkaclient.IsPattern)
+}
+
+// unjoin takes joined errors apart.
+func unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
 }

@@ -24,7 +24,7 @@ func TestValidate(t *testing.T) {
 		"nothing": {func(c *Config) { *c = Config{} }, []string{"kafka: brokers: missing", "group: missing", "sink: missing"}},
 		"topics": {
 			func(c *Config) { c.Topics = []string{"a", "", "a", "a.dlq"} },
-			[]string{"topics[1]: \"\" is empty", "topics[2]: \"a\" is there twice", "topics[3]: \"a.dlq\" is the topic of letters"},
+			[]string{"topics: \"\" is no name", "topics: \"a\" is there twice", "topics: \"a.dlq\" is the topic of letters"},
 		},
 		"letters go nowhere":  {func(c *Config) { c.LetterTopic = NoLetterTopic }, []string{"letter_topic: off"}},
 		"no dir is durable":   {func(c *Config) { c.DirIsDurable = true }, []string{"dir_is_durable: set, but there is no letter_dir"}},

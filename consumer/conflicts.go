@@ -48,7 +48,7 @@ func (w *Worker) watchConflicts(ctx context.Context) {
 func (w *Worker) hasFirst() bool {
 	w.flow.mu.Lock()
 	defer w.flow.mu.Unlock()
-	return w.flow.parts[source{w.cfg.Topics[0], 0}] != nil
+	return w.flow.parts[source{w.first(), 0}] != nil
 }
 
 // settleConflicts makes a letter of each conflict, and has the sink drop its row when that is safe.
@@ -89,7 +89,7 @@ func (w *Worker) settleConflicts(ctx context.Context, finder sinkers.ConflictFin
 // made of the event's and of its content, and so is the same whoever finds it, and however often.
 func (w *Worker) conflictLetters(found []sinkers.Conflict) ([]*letter, error) {
 	letters := make([]*letter, len(found))
-	nowhere := &partition{source: source{w.cfg.Topics[0], -1}}
+	nowhere := &partition{source: source{w.first(), -1}}
 	for i := range found {
 		c := &found[i]
 		e := c.Event

@@ -39,7 +39,7 @@ func (w *Worker) poll(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		w.syncPauses()
+		w.syncPauses(w.client)
 		p.renew()
 	}
 }
@@ -107,7 +107,8 @@ func (p *poller) renew() {
 		p.log.Warn("the topic was deleted and made again; it is read from its start", "topic", topic)
 		p.flow.forget(topic)
 		p.client.PurgeTopicsFromConsuming(topic)
-		p.client.AddConsumeTopics(topic)
+		p.client.AddConsumeTopics(topic) // one that a pattern matches comes back by that
+		p.client.ForceMetadataRefresh()
 	}
 	p.renewed = p.renewed[:0]
 }
@@ -125,7 +126,7 @@ func (f *flow) forget(topic string) {
 }
 
 // syncPauses pauses and resumes partitions as the flow wants it.
-func (w *Worker) syncPauses() {
+func (w *Worker) syncPauses(cl *kgo.Client) {
 	w.pauseMu.Lock()
 	defer w.pauseMu.Unlock()
 	want := w.flow.pauses()
@@ -142,9 +143,9 @@ func (w *Worker) syncPauses() {
 	}
 	w.paused = want
 	if len(pause) > 0 {
-		w.client.PauseFetchPartitions(pause)
+		cl.PauseFetchPartitions(pause)
 	}
 	if len(resume) > 0 {
-		w.client.ResumeFetchPartitions(resume)
+		cl.ResumeFetchPartitions(resume)
 	}
 }

@@ -20,6 +20,7 @@ type flow struct {
 	lanes  *lanes // nil: there is one database, and the queue is its
 	bytes  int64  // in flight
 	closed bool   // nothing more comes
+	away   bool   // the sink is: all partitions are paused
 
 	wake chan struct{} // for the writer: something was added or changed
 	room chan struct{} // for the poller: memory came free
@@ -266,8 +267,8 @@ func (f *flow) dirty(parts []*partition) (marks []mark) {
 }
 
 // pauses decides which partitions are to be paused: when more than half of the memory is taken, those that have
-// more than half as much again as the mean, so that the others have the rest; and those whose letters don't get
-// through. Pausing is for floods, and for what waits for a database that is away, alone, since it
+// more than half as much again as the mean, so that the others have the rest; those whose letters don't get through;
+// and all, while the sink is away. Pausing is for floods, and for what waits for a database that is away, alone, since it
 // costs: the client throws away what it has read ahead, and once resumed the partition waits for the fetch
 // that is under way without it. So it is resumed while there is still much of it to write.
 func (f *flow) pauses() map[source]bool {
@@ -282,11 +283,18 @@ func (f *flow) pauses() map[source]bool {
 		case f.bytes <= f.limit*7/16 || p.bytes <= mean*5/4:
 			p.over = false
 		}
-		if p.over || p.waiting > 0 {
+		if f.away || p.over || p.waiting > 0 {
 			paused[s] = true
 		}
 	}
 	return paused
+}
+
+// setAway says whether the sink is away.
+func (f *flow) setAway(away bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = away
 }
 
 // sleepOr waits for c, for d (0: for ever), or for ctx, whose cause it returns.

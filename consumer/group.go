@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firetrail/firetrail/kafkaclient"
 )
 
 const (
@@ -36,7 +38,6 @@ func (w *Worker) groupOpts(hard context.Context) []kgo.Opt {
 		kgo.ConsumerGroup(w.cfg.Group),
 		kgo.SessionTimeout(w.cfg.SessionTimeout),
 		kgo.HeartbeatInterval(min(w.cfg.SessionTimeout/3, maxHeartbeat)),
-		kgo.ConsumeTopics(w.cfg.Topics...),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(),                          // they are passed, or a topic that ends with one would always be behind
@@ -46,11 +47,12 @@ func (w *Worker) groupOpts(hard context.Context) []kgo.Opt {
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxBytes(int32(fetch)),
 		kgo.FetchMaxPartitionBytes(int32(min(fetch, maxPartitionFetch))),
-		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { w.assigned(m) }),
-		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { w.revoked(hard, m) }),
+		kgo.OnPartitionsAssigned(func(_ context.Context, cl *kgo.Client, m map[string][]int32) { w.assigned(cl, m) }),
+		kgo.OnPartitionsRevoked(func(_ context.Context, cl *kgo.Client, m map[string][]int32) { w.revoked(hard, cl, m) }),
 		kgo.AdjustFetchOffsetsFn(w.fetchedOffsets),
-		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { w.lost(m) }),
+		kgo.OnPartitionsLost(func(_ context.Context, cl *kgo.Client, m map[string][]int32) { w.lost(cl, m) }),
 	}
+	opts = append(opts, kafkaclient.ConsumeTopics(w.cfg.Topics)...)
 	if w.cfg.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(w.cfg.InstanceID))
 	}
@@ -58,13 +60,12 @@ func (w *Worker) groupOpts(hard context.Context) []kgo.Opt {
 }
 
 // assigned takes partitions over.
-func (w *Worker) assigned(m map[string][]int32) {
+func (w *Worker) assigned(cl *kgo.Client, m map[string][]int32) {
 	if len(m) == 0 {
 		return
 	}
 	w.log.Info("partitions assigned", "partitions", m)
 	w.flow.mu.Lock()
-	defer w.flow.mu.Unlock()
 	for topic, ids := range m {
 		for _, id := range ids {
 			s := source{topic, id}
@@ -74,11 +75,13 @@ func (w *Worker) assigned(m map[string][]int32) {
 			w.flow.parts[s] = newPartition(s)
 		}
 	}
+	w.flow.mu.Unlock()
+	w.syncPauses(cl) // while the sink is away nothing is begun with
 }
 
 // revoked gives partitions back: what a write or a send has in its hands is waited for, if it ends in time;
 // what only waits is left to the next owner; what is done is committed.
-func (w *Worker) revoked(hard context.Context, m map[string][]int32) {
+func (w *Worker) revoked(hard context.Context, cl *kgo.Client, m map[string][]int32) {
 	parts := w.flow.revoke(m)
 	if len(parts) == 0 {
 		return
@@ -88,26 +91,26 @@ func (w *Worker) revoked(hard context.Context, m map[string][]int32) {
 	defer cancel()
 	w.flow.waitIdle(ctx, parts)
 	w.commits.commit(hard, parts)
-	w.drop(parts)
+	w.drop(cl, parts)
 }
 
 // lost forgets partitions that the group has given to others already.
-func (w *Worker) lost(m map[string][]int32) {
+func (w *Worker) lost(cl *kgo.Client, m map[string][]int32) {
 	parts := w.flow.revoke(m)
 	if len(parts) == 0 {
 		return
 	}
 	w.log.Warn("partitions lost", "partitions", m)
-	w.drop(parts)
+	w.drop(cl, parts)
 }
 
-func (w *Worker) drop(parts []*partition) {
+func (w *Worker) drop(cl *kgo.Client, parts []*partition) {
 	w.flow.mu.Lock()
 	for _, p := range parts {
 		w.flow.dropLocked(p)
 	}
 	w.flow.mu.Unlock()
-	w.syncPauses()
+	w.syncPauses(cl)
 }
 
 // revoke marks partitions as being given back and returns them.

@@ -32,7 +32,7 @@ func onKafka(t *testing.T, partitions int32, test func(t *testing.T, w *world)) 
 			r.abort()
 			<-r.done
 		}
-		_, err := w.adm().DeleteTopics(t.Context(), testTopic, testLetters)
+		_, err := w.adm().DeleteTopics(t.Context(), testTopic, testLetters, "audit.t.a")
 		require.NoError(t, err)
 	}()
 	w.await("the topics", func() bool { return w.cl.ProduceSync(t.Context(), &kgo.Record{Topic: testLetters}).FirstErr() == nil })
@@ -79,3 +79,5 @@ func TestKafkaDeletes(t *testing.T) {
 		r.stop()
 	})
 }
+
+func TestTopicIsDeletedOnKafka(t *testing.T) { onKafka(t, 1, topicIsDeleted) }

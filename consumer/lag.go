@@ -57,7 +57,8 @@ type PartitionLag struct {
 	Lost int64
 }
 
-// Lag asks the brokers how far a group is behind in topics. A group that doesn't exist has all before it.
+// Lag asks the brokers how far a group is behind in topics, which are given by names or patterns as in [Config]. A
+// group that doesn't exist has all before it.
 func Lag(ctx context.Context, kafka kafkaclient.Config, group string, topics ...string) (GroupLag, error) {
 	lag := GroupLag{Group: group}
 	opts, err := kafka.Opts()
@@ -69,7 +70,10 @@ func Lag(ctx context.Context, kafka kafkaclient.Config, group string, topics ...
 		return lag, fmt.Errorf("consumer: lag: %w", err)
 	}
 	defer cl.Close()
-	if err := lag.ask(ctx, cl, topics); err != nil {
+	if topics, err = findTopics(ctx, cl, topics); err == nil {
+		err = lag.ask(ctx, cl, topics)
+	}
+	if err != nil {
 		return lag, fmt.Errorf("consumer: lag of group %q: %w", group, err)
 	}
 	unread := map[source]span{}

@@ -207,7 +207,7 @@ func TestLettersOfALostPartition(t *testing.T) {
 		require.NoError(t, w.cluster.DeleteTopic(testLetters))
 		w.produce(garbage())
 		w.await("pause", func() bool { return r.Stats().Partitions[0].Paused == "letters" })
-		r.lost(map[string][]int32{testTopic: {0}})
+		r.lost(r.client, map[string][]int32{testTopic: {0}})
 		require.NoError(t, w.cluster.CreateTopic(testLetters, 1, nil))
 		pass(time.Hour)
 		bad := garbage()

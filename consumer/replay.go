@@ -23,7 +23,7 @@ import (
 type Replay struct {
 	// Kafka says how to reach the brokers. Required.
 	Kafka kafkaclient.Config
-	// Topics to read. Required.
+	// Topics to read, given by names or patterns as in [Config]; those that are there as of the call. Required.
 	Topics []string
 	// Partitions of them; none: all.
 	Partitions []int32
@@ -149,7 +149,10 @@ func (r *replaying) run(ctx context.Context) error {
 		return err
 	}
 	defer cl.CloseAllowingRebalance()
-	if err := r.span(ctx, kadm.NewClient(cl)); err != nil {
+	if r.Topics, err = findTopics(ctx, cl, r.Topics); err == nil {
+		err = r.span(ctx, kadm.NewClient(cl))
+	}
+	if err != nil {
 		return err
 	}
 	r.post = replayPost{retry: r.Retry, log: r.Logger, from: func(p *partition) int64 { return r.parts[p.source].from }}

@@ -24,7 +24,7 @@ type Rewind struct {
 	Kafka kafkaclient.Config
 	// Group to set. Required. It must have no members, or the error is a *LiveGroupError.
 	Group string
-	// Topics of which. Required.
+	// Topics of which, given by names or patterns as in [Config]. Required.
 	Topics []string
 	// Partitions of the topics; none: all.
 	Partitions []int32
@@ -97,8 +97,8 @@ func (r Rewind) Validate() error {
 	if given != 1 {
 		bad("to: give exactly one of to_beginning, to_time and to_offsets, not %d", given)
 	}
-	if len(r.ToOffsets) > 0 && len(r.Topics) > 1 {
-		bad("to_offsets: they are of one topic, and there are %d", len(r.Topics))
+	if len(r.ToOffsets) > 0 && (len(r.Topics) > 1 || kafkaclient.HasPattern(r.Topics)) {
+		bad("to_offsets: they are of one topic; name it alone in topics")
 	}
 	if len(r.ToOffsets) > 0 && len(r.Partitions) > 0 {
 		bad("partitions: to_offsets names them")
@@ -121,6 +121,9 @@ func (r Rewind) Run(ctx context.Context) ([]Move, error) {
 		return nil, fmt.Errorf("consumer: rewind: %w", err)
 	}
 	defer cl.Close()
+	if r.Topics, err = findTopics(ctx, cl, r.Topics); err != nil {
+		return nil, fmt.Errorf("consumer: rewind: %w", err)
+	}
 	moves, err := r.run(ctx, kadm.NewClient(cl))
 	if err != nil {
 		return moves, fmt.Errorf("consumer: rewind: %w", err)

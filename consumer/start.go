@@ -72,13 +72,13 @@ func (w *Worker) await(ctx context.Context) error {
 }
 
 // warnWeakTopics tells of topics that could lose what their broker has acknowledged.
-func (w *Worker) warnWeakTopics(ctx context.Context) {
+func (w *Worker) warnWeakTopics(ctx context.Context, topics []string) {
 	if w.cfg.WeakTopics {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	weak, err := kafkaclient.WeakTopics(ctx, w.admin, w.cfg.allTopics()...)
+	weak, err := kafkaclient.WeakTopics(ctx, w.admin, topics...)
 	if err != nil {
 		return // settings may not be looked at; that the topics are there is known
 	}
@@ -199,7 +199,14 @@ func (w *Worker) watch(ctx context.Context) {
 func (w *Worker) lookAtOffsets(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	starts, ends, err := bounds(ctx, kadm.NewClient(w.admin), w.cfg.Topics)
+	if err := w.findNewTopics(ctx); err != nil {
+		return err
+	}
+	topics := w.watched()
+	if len(topics) == 0 {
+		return nil // to the client, no names are all topics
+	}
+	starts, ends, err := bounds(ctx, kadm.NewClient(w.admin), topics)
 	if err != nil {
 		return err
 	}

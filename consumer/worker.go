@@ -41,7 +41,8 @@ type Worker struct {
 	pauseMu sync.Mutex // guards paused
 	paused  map[source]bool
 
-	assignments chan struct{} // partitions were assigned
+	assignments chan struct{}            // partitions were assigned
+	found       atomic.Pointer[[]string] // topics that are there, where patterns are given; nil: not known yet
 
 	brokers atomic.Pointer[error] // why the brokers can't be used, as of the last check
 }
@@ -111,7 +112,7 @@ func (w *Worker) run(ctx context.Context) error {
 	if err := w.await(soft); err != nil {
 		return err
 	}
-	w.warnWeakTopics(soft)
+	w.warnWeakTopics(soft, w.cfg.allTopics())
 	// The client begins to join the group as soon as it is made, so its callbacks must find all in place.
 	w.useLetterForms()
 	hard, kill := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -223,7 +224,7 @@ func (w *Worker) useLetterForms() {
 // lettersMoved is called by the postman after a round.
 func (w *Worker) lettersMoved() {
 	signal(w.commits.wake)
-	w.syncPauses()
+	w.syncPauses(w.client)
 }
 
 // pause stops fetching, since the sink is away.
@@ -233,7 +234,8 @@ func (w *Worker) pause(err error) {
 	} else {
 		w.log.Warn("the sink is still away", "err", err)
 	}
-	w.client.PauseFetchTopics(w.cfg.Topics...)
+	w.flow.setAway(true)
+	w.syncPauses(w.client)
 }
 
 // resume undoes pause.
@@ -243,7 +245,8 @@ func (w *Worker) resume() {
 	if was {
 		w.stats.setState(Running, "")
 		w.log.Info("the sink is back; fetching goes on")
-		w.client.ResumeFetchTopics(w.cfg.Topics...)
+		w.flow.setAway(false)
+		w.syncPauses(w.client)
 	}
 }
 

@@ -58,7 +58,7 @@ func (w *writer) run(soft, hard context.Context, batches <-chan *batch) error {
 
 // settle has committed what is done, and reported.
 func (w *writer) settle(ctx context.Context) {
-	w.syncPauses()
+	w.syncPauses(w.client)
 	if w.flow.lanes != nil && len(w.reports) == 0 { // a visit waits for no commit
 		signal(w.commits.wake)
 		return

@@ -213,7 +213,7 @@ func (f *fleet) committed() (n int64) {
 // pass waits for a part of the events to be committed.
 func (f *fleet) pass() {
 	f.t.Helper()
-	to := min(f.committed()+int64(f.total/25), int64(f.total))
+	to := min(f.committed()+int64(min(f.total/25, 8000)), int64(f.total))
 	f.eventually("events are committed", func() bool { return f.committed() >= to })
 }
 
