@@ -12,6 +12,8 @@
 //	letters.go  what can't be stored ─► letter topic and directory
 //	conflicts.go  rows that lost against another in the sink ─► letters
 //	ledger.go   which events are letters ─► the sink's ledger; prune.go deletes what is expired
+//	topics.go   which topics the patterns stand for
+//	losses.go   what Kafka deleted before it was read; lag.go and ahead.go: how far it is to the end
 //	offsets.go  what is done ─► the low-water mark of its partition; commit.go commits it
 //
 // Four goroutines carry it: one polls and decodes, one writes, one sends letters, one commits. What they

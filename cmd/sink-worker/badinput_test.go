@@ -45,7 +45,7 @@ func TestBadInput(t *testing.T) {
 		"key":            {append(settings, "--config="+file("key.yaml", "batch-max-sise: 3\n")), nil, cli.Usage, []string{`batch-max-sise: no such setting; did you mean "batch-max-size"? (`, "key.yaml:1)"}},
 		"secret in file": {append(settings, "--config="+file("secret.yaml", "sasl:\n  password: hush\n")), nil, cli.Usage, []string{"sasl-password: a secret is not taken from here; use sasl-password-file or FIRETRAIL_SASL_PASSWORD"}},
 		"contradictions": {[]string{"--brokers=http://a", "--tls-ca-file=ca.pem", "--sasl-user=u", "--topics=a,b", "--letter-topic=b", "--max-in-flight-bytes=1MiB", "--flush-interval=-1s", "--sqlite=x/"}, nil, cli.Usage, []string{
-			"7 problems:", `brokers[0]: "http://a" is a URL`, "flush-interval: must be more than 0", `letter-topic: "b" is one of topics`,
+			"7 problems:", `brokers[0]: "http://a" is a URL`, "flush-interval: must be more than 0", `topics: "b" is the topic of letters`,
 			"max-in-flight-bytes: 1MiB is less than one batch (batch-max-bytes 8MiB)", "sasl-mechanism: missing", `sqlite: "x/" is a directory`,
 			"tls-ca-file: set, but tls-enabled is false",
 		}},

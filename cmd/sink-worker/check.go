@@ -15,6 +15,7 @@ import (
 
 	"github.com/firetrail/firetrail/cmd/internal/cli"
 	"github.com/firetrail/firetrail/cmd/internal/show"
+	"github.com/firetrail/firetrail/consumer"
 	"github.com/firetrail/firetrail/kafkaclient"
 )
 
@@ -105,7 +106,20 @@ func (p *program) connect(ctx context.Context, kafka kafkaclient.Config, run *ru
 	var errs []error
 	err := withClient(ctx, kafka, func(cl *kgo.Client) error {
 		p.note("brokers: reached")
-		weak, err := kafkaclient.WeakTopics(ctx, cl, append(run.Topics, run.LetterTopic)...)
+		topics, err := kafkaclient.FindTopics(ctx, cl, run.Topics)
+		if err != nil {
+			return err
+		}
+		switch {
+		case len(topics) == 0:
+			p.note("warning: no topic matches %s yet", strings.Join(run.Topics, ", "))
+		case kafkaclient.HasPattern(run.Topics):
+			p.note("topics: %s", strings.Join(topics, ", "))
+		}
+		if run.LetterTopic != consumer.NoLetterTopic {
+			topics = append(topics, run.LetterTopic)
+		}
+		weak, err := kafkaclient.WeakTopics(ctx, cl, topics...)
 		for _, w := range weak {
 			p.note("warning: %s", w)
 		}

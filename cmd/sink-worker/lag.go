@@ -18,7 +18,7 @@ import (
 type lagCmd struct {
 	kafkaSettings
 
-	Topics []string `group:"kafka" aliases:"topic" default:"audit.events" help:"Topics of events."`
+	Topics []string `group:"kafka" aliases:"topic" default:"audit.events" help:"Topics of events, by name or pattern."`
 	Group  string   `group:"kafka" default:"firetrail-sink" help:"Consumer group of the workers; it may be stopped."`
 
 	Timeout cli.Duration `flagonly:"" group:"general" default:"30s" help:"Longest to wait for the brokers."`
@@ -59,11 +59,7 @@ func checkGroup(problems *cli.Problems, group string, topics []string) {
 	if len(topics) == 0 {
 		problems.Add("topics", "missing; name at least one")
 	}
-	for _, t := range topics {
-		if err := validTopic(t); err != nil {
-			problems.Add("topics", "%q %w", t, err)
-		}
-	}
+	checkTopics(problems, topics, "")
 }
 
 // seconds is how long ago the oldest unread record was written; nil where there is none, or it isn't known.

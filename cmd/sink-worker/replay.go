@@ -83,8 +83,8 @@ func (c *replayCmd) rewindTo(problems *cli.Problems) (offsets map[int32]int64) {
 	switch {
 	case given != 1 && !problems.Has("to-time"):
 		problems.Add("to-beginning", "give exactly one of --to-beginning, --to-time and --to-offset, or --direct")
-	case len(c.ToOffset) > 0 && len(c.Topics) > 1:
-		problems.Add("to-offset", "offsets are of one topic; there are %d", len(c.Topics))
+	case len(c.ToOffset) > 0 && (len(c.Topics) > 1 || kafkaclient.HasPattern(c.Topics)):
+		problems.Add("to-offset", "offsets are of one topic; name it alone in --topics")
 	case len(c.ToOffset) > 0 && len(c.Partition) > 0:
 		problems.Add("partition", "--to-offset names them")
 	}

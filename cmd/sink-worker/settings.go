@@ -68,39 +68,27 @@ func (s *topicSettings) check(p *cli.Problems) {
 		return
 	}
 	if s.LetterTopic == "" {
-		s.LetterTopic = s.Topics[0] + ".dlq"
+		s.LetterTopic = kafkaclient.LettersOf(s.Topics)
 	}
-	seen := map[string]bool{}
-	for _, t := range s.Topics {
-		switch err := validTopic(t); {
-		case err != nil:
-			p.Add("topics", "%q %w", t, err)
-		case t == s.LetterTopic:
-			p.Add("letter-topic", "%q is one of topics; letters would be read as events", t)
-		case seen[t]:
-			p.Add("topics", "%q is named twice", t)
-		}
-		seen[t] = true
-	}
-	if err := validTopic(s.LetterTopic); err != nil {
+	checkTopics(p, s.Topics, s.LetterTopic)
+	if err := checkName(s.LetterTopic); err != nil {
 		p.Add("letter-topic", "%q %w", s.LetterTopic, err)
 	}
 }
 
-// validTopic holds a name to Kafka's rules.
-func validTopic(name string) error {
-	bad := func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
+// checkTopics notes what is wrong with topics, and with their topic of letters: "" where there is none.
+func checkTopics(p *cli.Problems, topics []string, letters string) {
+	for _, err := range unjoin(kafkaclient.CheckTopics(topics, letters)) {
+		p.Add("topics", "%w", err)
 	}
-	switch {
-	case name == "", name == ".", name == "..":
-		return errors.New("is no name of a topic")
-	case len(name) > 249:
-		return errors.New("is longer than the 249 characters that Kafka allows")
-	case strings.ContainsFunc(name, bad):
-		return errors.New("has a character other than letters, digits, '.', '_' and '-'")
+}
+
+// checkName holds the name of a topic to Kafka's rules.
+func checkName(topic string) error {
+	if kafkaclient.IsPattern(topic) {
+		return errors.New("is a pattern, and no name of a topic")
 	}
-	return nil
+	return kafkaclient.CheckTopic(topic)
 }
 
 // check notes what is wrong with the worker's own settings.
@@ -119,7 +107,7 @@ func (s *workerSettings) check(p *cli.Problems) {
 	if s.MinFlush.Duration > s.FlushInterval.Duration && !p.Has("flush-interval") && !p.Has("min-flush-interval") {
 		p.Add("min-flush-interval", "%s is over flush-interval, %s", s.MinFlush, s.FlushInterval)
 	}
-	positive("min-flush-interval", s.MinFlush.Duration > 0)
+	positive("min-flush-interval", s.MinFlush.Duration > 0 || p.Has("flush-interval"))
 	positive("max-in-flight-bytes", s.MaxInFlight.Bytes > 0)
 	positive("session-timeout", s.SessionTimeout.Duration > 0)
 	positive("shutdown-timeout", s.ShutdownTimeout.Duration > 0)

@@ -54,7 +54,9 @@ func (c *topicsCreateCmd) check(p *cli.Problems) {
 func (c *topicsCreateCmd) specs() []kafkaclient.TopicSpec {
 	var specs []kafkaclient.TopicSpec
 	for _, t := range c.Topics {
-		specs = append(specs, kafkaclient.EventsTopic(t))
+		if !kafkaclient.IsPattern(t) { // whoever makes a topic that it matches names that
+			specs = append(specs, kafkaclient.EventsTopic(t))
+		}
 	}
 	letters := kafkaclient.LettersTopic(c.LetterTopic)
 	letters.Config["max.message.bytes"] = strconv.FormatInt(c.LetterMaxBytes.Bytes, 10)
