@@ -85,8 +85,13 @@ func Lag(ctx context.Context, kafka kafkaclient.Config, group string, topics ...
 	oldest := peek(ctx, opts, unread)
 	for i := range lag.Partitions {
 		p := &lag.Partitions[i]
-		if p.Oldest = oldest[source{p.Topic, p.Partition}]; !p.Oldest.IsZero() && (lag.Oldest.IsZero() || p.Oldest.Before(lag.Oldest)) {
-			lag.Oldest = p.Oldest
+		at, known := oldest[source{p.Topic, p.Partition}]
+		if known && at.IsZero() { // aborted records and markers are all there is
+			lag.Records -= p.Records
+			p.Records = 0
+		}
+		if p.Oldest = at; !at.IsZero() && (lag.Oldest.IsZero() || at.Before(lag.Oldest)) {
+			lag.Oldest = at
 		}
 	}
 	return lag, nil
@@ -173,14 +178,16 @@ func committedOffsets(ctx context.Context, adm *kadm.Client, group string) (kadm
 	return committed, err
 }
 
-// bounds returns the first offsets of topics, and those after the last that can be read.
+// bounds returns the first offsets of topics, and those after the last that can be read; beside an error, what is known of
+// them.
 func bounds(ctx context.Context, adm *kadm.Client, topics []string) (starts, ends kadm.ListedOffsets, err error) {
 	starts, err = adm.ListStartOffsets(ctx, topics...)
-	if err = offsetErrors(starts, err); err != nil {
-		return nil, nil, err
+	err = offsetErrors(starts, err)
+	ends, err2 := adm.ListCommittedOffsets(ctx, topics...)
+	if err2 = offsetErrors(ends, err2); err == nil {
+		err = err2
 	}
-	ends, err = adm.ListCommittedOffsets(ctx, topics...)
-	return starts, ends, offsetErrors(ends, err)
+	return starts, ends, err
 }
 
 // offsetErrors returns the first error of an answer, a *missingError where the topic isn't there.
@@ -203,8 +210,8 @@ type span struct{ from, to int64 }
 // peekTimeout bounds how long the brokers may take to show the oldest unread records.
 const peekTimeout = 10 * time.Second
 
-// peek returns the timestamps of the first records of spans; where they can't be had in time, or there is
-// none, they are left out.
+// peek returns the timestamps of the first records of spans, zero where there is none; what can't be had in time is left
+// out.
 func peek(ctx context.Context, opts []kgo.Opt, spans map[source]span) map[source]time.Time {
 	found := map[source]time.Time{}
 	if len(spans) == 0 {
@@ -236,7 +243,8 @@ func peek(ctx context.Context, opts []kgo.Opt, spans map[source]span) map[source
 			if done[s] || r.Attrs.IsControl() && r.Offset < spans[s].to-1 {
 				return
 			}
-			if done[s] = true; r.Offset < spans[s].to && !r.Attrs.IsControl() {
+			done[s], found[s] = true, time.Time{}
+			if r.Offset < spans[s].to && !r.Attrs.IsControl() {
 				found[s] = r.Timestamp
 			}
 			left--

@@ -206,19 +206,23 @@ func (w *Worker) lookAtOffsets(ctx context.Context) error {
 	if len(topics) == 0 {
 		return nil // to the client, no names are all topics
 	}
-	starts, ends, err := bounds(ctx, kadm.NewClient(w.admin), topics)
-	if err != nil {
-		return err
-	}
+	starts, ends, problem := bounds(ctx, kadm.NewClient(w.admin), topics)
 	at := map[source]int64{}
-	starts.Each(func(o kadm.ListedOffset) { at[source{o.Topic, o.Partition}] = o.Offset })
+	starts.Each(func(o kadm.ListedOffset) {
+		if o.Err == nil {
+			at[source{o.Topic, o.Partition}] = o.Offset
+		}
+	})
 	w.lookBelow(at, time.Now())
 	w.flow.mu.Lock()
 	for _, p := range w.flow.parts {
-		if end, ok := ends.Lookup(p.topic, p.partition); ok {
+		if end, ok := ends.Lookup(p.topic, p.partition); ok && end.Err == nil {
 			p.high = max(end.Offset, p.read) // not the higher of two: a log may have been cut
 		}
 	}
 	w.flow.mu.Unlock()
-	return w.lookAhead(ctx)
+	if err := w.lookAhead(ctx); problem == nil {
+		problem = err
+	}
+	return problem
 }
