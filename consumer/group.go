@@ -56,6 +56,7 @@ func (w *Worker) assigned(m map[string][]int32) {
 		return
 	}
 	w.log.Info("partitions assigned", "partitions", m)
+	w.stats.rebalanced()
 	w.flow.mu.Lock()
 	defer w.flow.mu.Unlock()
 	for topic, ids := range m {
@@ -78,6 +79,7 @@ func (w *Worker) revoked(hard context.Context, m map[string][]int32) {
 		return
 	}
 	w.log.Info("partitions revoked", "partitions", m)
+	w.stats.rebalanced()
 	ctx, cancel := context.WithTimeout(hard, revokeTimeout)
 	defer cancel()
 	w.flow.waitIdle(ctx, parts)
@@ -92,6 +94,7 @@ func (w *Worker) lost(m map[string][]int32) {
 		return
 	}
 	w.log.Warn("partitions lost", "partitions", m)
+	w.stats.rebalanced()
 	w.drop(parts)
 }
 

@@ -38,6 +38,7 @@ type Stats struct {
 	WriteErrors  int64     // batches whose write failed, each try counted
 	Commits      int64     // commits that succeeded
 	CommitErrors int64     // commits that failed; they are tried again
+	Rebalances   int64     // times that partitions were assigned to the worker or taken from it
 	DataLosses   int64     // times the brokers had lost records; what they still have is read from its start
 
 	Suspects     int   // rows that failed by themselves and wait for proof that they are poison
@@ -129,6 +130,8 @@ func (c *counters) wrote(res sinkers.Result) {
 		s.Conflicts += int64(len(res.Conflicts))
 	})
 }
+
+func (c *counters) rebalanced() { c.count(func(s *Stats) { s.Rebalances++ }) }
 
 // setState changes the state and reports whether that was a change of state, not only of reason.
 func (c *counters) setState(to State, reason string) (changed bool) {
