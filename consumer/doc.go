@@ -8,6 +8,8 @@
 //	flow.go     what lies between fetch and commit, and how much memory it takes
 //	batch.go    rows of all partitions ─► batches, cut at size, bytes, age
 //	write.go    batch ─► Sinker, tried again; isolate.go and suspects.go find the rows at fault
+//	queue.go    who is in the next batch, and when it is due; pace.go bounds it where others wait
+//	circuit.go  what is known of a database that is away, and how it is asked
 //	lanes.go    the same for a database per tenant: a lane for each; visit.go writes one
 //	letters.go  what can't be stored ─► letter topic and directory
 //	conflicts.go  rows that lost against another in the sink ─► letters

@@ -65,6 +65,7 @@ func (w *Worker) assigned(cl *kgo.Client, m map[string][]int32) {
 		return
 	}
 	w.log.Info("partitions assigned", "partitions", m)
+	w.stats.rebalanced()
 	w.flow.mu.Lock()
 	for topic, ids := range m {
 		for _, id := range ids {
@@ -87,6 +88,7 @@ func (w *Worker) revoked(hard context.Context, cl *kgo.Client, m map[string][]in
 		return
 	}
 	w.log.Info("partitions revoked", "partitions", m)
+	w.stats.rebalanced()
 	ctx, cancel := context.WithTimeout(hard, revokeTimeout)
 	defer cancel()
 	w.flow.waitIdle(ctx, parts)
@@ -101,6 +103,7 @@ func (w *Worker) lost(cl *kgo.Client, m map[string][]int32) {
 		return
 	}
 	w.log.Warn("partitions lost", "partitions", m)
+	w.stats.rebalanced()
 	w.drop(cl, parts)
 }
 

@@ -20,7 +20,7 @@ type lane struct {
 	queue  queue
 	rest   *batch    // failed, and is tried again before the queue is
 	again  time.Time // when the rest is due, or the suspects; zero: neither is there
-	away   bool      // the database is, as far as is known
+	shown  Circuit   // its database's, as the last visit left it
 	given  bool      // the rest was tried in an outage: for that no stop waits
 	busy   bool      // in hand
 	listed bool      // in lanes.due or sick
@@ -147,7 +147,9 @@ func (ls *lanes) list(now time.Time, hurry, closed bool) (wait time.Duration) {
 	return wait
 }
 
-func (l *lane) inTrouble() bool { return l.rest != nil || l.away }
+func (l *lane) inTrouble() bool { return l.rest != nil || l.away() }
+
+func (l *lane) away() bool { return l.shown.State != CircuitClosed }
 
 func (ls *lanes) take(l *lane, now time.Time, hurry bool) (b *batch) {
 	l.listed, l.busy, l.troubled = false, true, l.inTrouble()
@@ -170,12 +172,13 @@ func (f *flow) putLane(l *lane, left leftover) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l.busy = false
-	l.rest, l.again, l.away, l.given = left.rest, left.again, left.away, left.given
+	l.rest, l.again, l.given = left.rest, left.again, left.given
+	l.shown = l.circuit.Circuit
 	f.lanes.busy--
 	if l.troubled {
 		f.lanes.troubled--
 	}
-	if l.rest == nil && l.again.IsZero() && !l.away && l.queue.empty() {
+	if l.rest == nil && l.again.IsZero() && !l.away() && l.queue.empty() {
 		delete(f.lanes.all, l.tenant)
 	}
 	signal(f.wake)
@@ -189,7 +192,8 @@ func (f *flow) back(tenant string) {
 	if l == nil || l.busy {
 		return
 	}
-	l.away = false
+	l.shown = Circuit{State: CircuitClosed}
+	l.circuit.close()
 	if !l.again.IsZero() {
 		l.again = time.Now()
 	}

@@ -33,22 +33,29 @@ type Stats struct {
 	Conflicts  int64            // rows whose id the sink has with other content; they are letters too
 	Letters    map[string]int64 // records that became letters, by reason (the dlq.Reason constants)
 
-	Writes       int64 // writes that succeeded
-	WriteErrors  int64 // batches whose write failed, each try counted
-	Commits      int64 // commits that succeeded
-	CommitErrors int64 // commits that failed; they are tried again
-	DataLosses   int64 // times the brokers had deleted or lost records that were to be read; what they still have is read
-	Lost         int64 // offsets that the brokers had deleted before they were read
+	Writes       int64     // writes that succeeded
+	LastWrite    time.Time // when a write last succeeded; zero: none has yet
+	WriteErrors  int64     // batches whose write failed, each try counted
+	Commits      int64     // commits that succeeded
+	CommitErrors int64     // commits that failed; they are tried again
+	Rebalances   int64     // times that partitions were assigned to the worker or taken from it
+	DataLosses   int64     // times the brokers had deleted or lost records that were to be read; what they still have is read
+	Lost         int64     // offsets that the brokers had deleted before they were read
 
-	Suspects    int   // rows that failed by themselves and wait for proof that they are poison
-	TopicErrors int64 // failures to write letters to their topic; they are tried again
-	DirErrors   int64 // failures to write letters to their directory; they are tried again
-	LateLetters int   // letters that are safe and wait to be written in their other form
-	HalfLetters int64 // letters that stayed without their other form
-	LedgerLost  int64 // letters that could not be noted in the sink's ledger: verify can't explain what is missing for them
-	Redelivered int64 // letters that the directory's retry engine could store
-	Spilled     int64 // records put into the directory of letters to wait for their tenant's database
-	AwayTenants int   // tenants whose database is away
+	Suspects     int   // rows that failed by themselves and wait for proof that they are poison
+	TopicErrors  int64 // failures to write letters to their topic; they are tried again
+	DirErrors    int64 // failures to write letters to their directory; they are tried again
+	LateLetters  int   // letters that are safe and wait to be written in their other form
+	HalfLetters  int64 // letters that stayed without their other form
+	LedgerLost   int64 // letters that could not be noted in the sink's ledger: verify can't explain what is missing for them
+	Redelivered  int64 // letters that the directory's retry engine could store
+	Spilled      int64 // records put into the directory of letters to wait for their tenant's database
+	AwayTenants  int   // tenants whose database is away: its circuit isn't closed
+	AskedTenants int   // of these, such as are being asked whether they are back: their circuit is half-open
+
+	// Circuit of the database; with one for each tenant, the one that has been open for longest.
+	Circuit      Circuit
+	CircuitTrips int64 // circuits that opened
 
 	Pruned      int64     // rows that were deleted for being older than the retention
 	PruneErrors int64     // prunes that failed; they are tried again
@@ -60,6 +67,15 @@ type Stats struct {
 	State  State
 	Reason string    // of Starting and Paused
 	Since  time.Time // when State began
+}
+
+func (s *Stats) waitForLetters() (n int) {
+	for i := range s.Partitions {
+		if s.Partitions[i].Paused == "letters" {
+			n++
+		}
+	}
+	return n
 }
 
 // PartitionStat is how a worker stands in one partition.
@@ -111,6 +127,7 @@ func (c *counters) letter(reason string) {
 func (c *counters) wrote(res sinkers.Result) {
 	c.count(func(s *Stats) {
 		s.Writes++
+		s.LastWrite = time.Now()
 		s.Stored += int64(res.Stored)
 		s.Duplicates += int64(res.Duplicates)
 		s.Expired += int64(res.Expired)
@@ -118,6 +135,8 @@ func (c *counters) wrote(res sinkers.Result) {
 		s.Conflicts += int64(len(res.Conflicts))
 	})
 }
+
+func (c *counters) rebalanced() { c.count(func(s *Stats) { s.Rebalances++ }) }
 
 // setState changes the state and reports whether that was a change of state, not only of reason.
 func (c *counters) setState(to State, reason string) (changed bool) {
@@ -141,15 +160,29 @@ func (w *Worker) Stats() Stats {
 	return s
 }
 
+// away counts a lane whose database is away.
+func (s *Stats) away(l *lane) {
+	if !l.away() {
+		return
+	}
+	s.AwayTenants++
+	c := l.shown
+	if l.busy {
+		s.AskedTenants++
+		c.State = CircuitHalfOpen
+	}
+	if s.Circuit.State == CircuitClosed || c.Since.Before(s.Circuit.Since) {
+		s.Circuit = c
+	}
+}
+
 func (f *flow) fill(s *Stats) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.InFlightBytes = f.bytes
 	if f.lanes != nil {
 		for _, l := range f.lanes.all {
-			if l.away {
-				s.AwayTenants++
-			}
+			s.away(l)
 		}
 	}
 	for _, p := range f.parts {

@@ -18,16 +18,13 @@ type visitor struct {
 	*writer
 	troubled bool          // when it was taken
 	tries    retry.Backoff // of the batch at hand
-	outage   retry.Backoff // nil: there is none
-	rounds   int           // of the outage
-	retryAt  time.Time     // when the database is tried again, where batches are spilled until then
+	retryAt  time.Time     // when the database is asked again; until then batches are spilled, where they may be
 }
 
 // leftover is what a visit leaves of a lane.
 type leftover struct {
 	rest  *batch
 	again time.Time
-	away  bool
 	given bool
 }
 
@@ -36,8 +33,8 @@ func (w *Worker) openLane(tenant string) *lane {
 	queue := newQueue(w.cfg.Batch)
 	queue.patient = true // opening a database costs as much as storing hundreds of rows
 	return &lane{
-		tenant: tenant, queue: queue,
-		visitor: visitor{writer: &writer{Worker: w, store: newStore(w.perTenant.Of(tenant), w.cfg.Retry)}},
+		tenant: tenant, queue: queue, shown: Circuit{State: CircuitClosed},
+		visitor: visitor{writer: &writer{Worker: w, store: newStore(w.perTenant.Of(tenant), w.cfg.Retry), circuit: newCircuit(w.cfg.Retry)}},
 	}
 }
 
@@ -65,7 +62,6 @@ func (w *Worker) runLanes(hard context.Context) error {
 // visit writes b once, or tries the suspects once, and says what is left.
 func (l *lane) visit(hard context.Context, b *batch) (left leftover) {
 	w := l.writer
-	left = leftover{away: l.away}
 	if b != nil && b.rows == nil {
 		var letters []*letter
 		b, letters = decodeBatch(b, time.Now(), max(runtime.GOMAXPROCS(0)/2, 1))
@@ -91,37 +87,48 @@ func (l *lane) visit(hard context.Context, b *batch) (left leftover) {
 // write writes b, which is in hand, once: what becomes of it is what writer.write would make of it, a step at a time.
 func (l *lane) write(hard context.Context, b *batch) leftover {
 	w := l.writer
-	if l.away && w.cfg.OnOutage == Spill && time.Now().Before(l.retryAt) {
-		return l.spill(hard, b)
+	if !w.circuit.isClosed() {
+		if time.Now().Before(l.retryAt) && w.cfg.OnOutage == Spill {
+			return l.spill(hard, b)
+		}
+		if err := w.circuit.ask(hard, w.store); err != nil {
+			return l.stillAway(hard, b, err)
+		}
 	}
 	rest, err := w.store.attempt(hard, b, w)
 	if rest != nil {
 		w.stats.count(func(s *Stats) { s.WriteErrors++ })
 		w.log.Warn("write failed", "tenant", l.tenant, "rows", rest.len(), "try", rest.tries, "err", err)
-		if !l.away && !sinkers.IsPermanent(err) && rest.tries <= w.cfg.Retry.Attempts && hard.Err() == nil {
-			return l.park(rest, &l.tries, leftover{})
+		if w.circuit.isClosed() && !sinkers.IsPermanent(err) && rest.tries <= w.cfg.Retry.Attempts && hard.Err() == nil {
+			return l.park(rest, w.cfg.Retry.next(&l.tries), leftover{})
 		}
 		// A database that hangs would do so for each half too, and for as long take the place of others.
-		if patient := l.rounds >= patience; patient || !errors.Is(err, errNoReply) {
+		if patient := w.circuit.patient(); patient || !errors.Is(err, errNoReply) {
 			rest, err = w.store.isolate(hard, rest, err, w, patient)
 			w.convict()
 		}
 	}
 	l.tries = nil
 	if rest == nil {
-		if l.outage != nil {
+		if w.circuit.close() {
 			w.log.Info("the tenant's database is back", "tenant", l.tenant)
 		}
-		l.outage, l.rounds = nil, 0
 		return leftover{}
 	}
-	if l.rounds++; l.rounds == 1 {
-		w.log.Error("a tenant's database is away; the others go on", "tenant", l.tenant, "err", err)
+	return l.stillAway(hard, rest, err)
+}
+
+// stillAway opens the circuit. What is left of the batch, which is in hand, waits for the database, or is spilled.
+func (l *lane) stillAway(hard context.Context, rest *batch, why error) leftover {
+	next, tripped := l.circuit.open(why)
+	if tripped {
+		l.stats.tripped()
+		l.log.Error("a tenant's database is away; the others go on", "tenant", l.tenant, "err", why)
 	}
-	if w.cfg.OnOutage != Spill {
-		return l.park(rest, &l.outage, leftover{away: true, given: true})
+	l.retryAt = time.Now().Add(next)
+	if l.cfg.OnOutage != Spill {
+		return l.park(rest, next, leftover{given: true})
 	}
-	l.retryAt = time.Now().Add(w.cfg.Retry.next(&l.outage))
 	return l.spill(hard, rest)
 }
 
@@ -135,9 +142,9 @@ func (r Retry) next(b *retry.Backoff) time.Duration {
 }
 
 // park lets go of rest, which is in hand, until it is tried again: a rebalance need not wait for it.
-func (l *lane) park(rest *batch, backoff *retry.Backoff, left leftover) leftover {
+func (l *lane) park(rest *batch, wait time.Duration, left leftover) leftover {
 	l.flow.release(rest)
-	left.rest, left.again = rest, time.Now().Add(l.cfg.Retry.next(backoff))
+	left.rest, left.again = rest, time.Now().Add(wait)
 	return left
 }
 
@@ -160,11 +167,11 @@ func (l *lane) spill(ctx context.Context, b *batch) leftover {
 	if err := l.cfg.LetterDir.Put(putCtx, dlq.Waiting, letters); err != nil {
 		l.stats.count(func(s *Stats) { s.DirErrors++ })
 		l.log.Error("what waits for a tenant's database can't be put aside; it waits in memory", "tenant", l.tenant, "err", err)
-		return l.park(b, &l.outage, leftover{away: true, given: true})
+		return l.park(b, max(time.Until(l.retryAt), l.cfg.Retry.Delay), leftover{given: true})
 	}
 	l.stats.count(func(s *Stats) { s.Spilled += int64(b.len()) })
 	l.flow.done(b.items)
-	return leftover{away: true}
+	return leftover{}
 }
 
 var errAway = errors.New("the tenant's database is away")

@@ -67,6 +67,7 @@ func New(cfg Config) (*Worker, error) {
 	w.commits = newCommitter(w)
 	w.noDrain.Store(cfg.ShutdownTimeout < 0)
 	w.stats.setState(Idle, "Run was not called yet")
+	w.stats.count(func(s *Stats) { s.Circuit.State = CircuitClosed })
 	w.book = newBookkeeper(w)
 	w.post = &postman{
 		book:        w.book,
@@ -175,7 +176,7 @@ func (w *Worker) goWrite(soft, hard context.Context, group *errgroup.Group) {
 	group.Go(func() error { return decode.run(hard) })
 	group.Go(func() error {
 		defer w.post.close()
-		return (&writer{Worker: w, store: w.store}).run(soft, hard, decode.out)
+		return (&writer{Worker: w, store: w.store, circuit: newCircuit(w.cfg.Retry)}).run(soft, hard, decode.out)
 	})
 }
 
@@ -250,16 +251,26 @@ func (w *Worker) resume() {
 	}
 }
 
-// Ready returns nil when the worker is reading, and otherwise why it is not.
+// Ready returns nil when the worker is reading and storing, and otherwise why it is not: the error joins the reasons
+// ([errors.Join]). With a database for each tenant, some that are away are no reason; see Stats.AwayTenants.
 func (w *Worker) Ready() error {
-	var state State
-	var reason string
-	w.stats.count(func(s *Stats) { state, reason = s.State, s.Reason })
-	if state != Running {
-		return fmt.Errorf("%s: %s", state, reason)
+	s := w.Stats()
+	var reasons []error
+	switch {
+	case s.State == Paused:
+		reasons = append(reasons, fmt.Errorf("%s: the database is away since %s: %s", s.State, s.Circuit.Since.UTC().Format(time.RFC3339), s.Reason))
+	case s.State != Running:
+		reasons = append(reasons, fmt.Errorf("%s: %s", s.State, s.Reason))
 	}
-	if err := w.brokers.Load(); err != nil {
-		return *err
+	if s.AwayTenants > 0 && !s.LastWrite.After(s.Circuit.Since) {
+		reasons = append(reasons, fmt.Errorf("the databases of all tenants that had events since %s are away, %d of them: %s",
+			s.Circuit.Since.UTC().Format(time.RFC3339), s.AwayTenants, s.Circuit.Reason))
 	}
-	return nil
+	if n := s.waitForLetters(); n > 0 {
+		reasons = append(reasons, fmt.Errorf("letters can't be written, and %d partitions wait for that", n))
+	}
+	if err := w.brokers.Load(); err != nil && s.State != Stopped {
+		reasons = append(reasons, fmt.Errorf("the brokers don't answer as they should: %w", *err))
+	}
+	return errors.Join(reasons...)
 }

@@ -20,6 +20,7 @@ const patience = 10
 type writer struct {
 	*Worker
 	store   *store
+	circuit circuit
 	suspect suspects
 	counted int           // suspects in the stats
 	reports []BatchReport // of writes since settle
@@ -71,22 +72,19 @@ func (w *writer) settle(ctx context.Context) {
 }
 
 // write brings b, which is in the writer's hands, to an end: its rows are stored, letters, suspects, or no
-// longer ours. In an outage it keeps what is left and pauses the fetching until the sink is back; it returns
+// longer ours. In an outage the circuit opens: it keeps what is left until the sink is back, and returns
 // false if soft ends before that.
 func (w *writer) write(soft, hard context.Context, b *batch) bool {
 	rest, err := w.firstTries(hard, b)
-	backoff := w.cfg.Retry.outage()
-	for round := 0; rest != nil; round++ {
-		rest, err = w.store.isolate(hard, rest, err, w, round >= patience)
+	for rest != nil {
+		rest, err = w.store.isolate(hard, rest, err, w, w.circuit.patient())
 		w.convict()
 		if rest == nil {
 			break
 		}
 		w.flow.release(rest) // a rebalance need not wait for it
 		w.settle(hard)       // what was stored of it before the sink went away
-		w.pause(err)
-		next, _ := backoff.Next()
-		if sleepOr(soft, next, nil) != nil {
+		if !w.waitOut(soft, hard, err) {
 			w.log.Warn("stopping in an outage; what is not stored will be read again", "rows", rest.len(), "err", err)
 			return false
 		}
@@ -94,7 +92,7 @@ func (w *writer) write(soft, hard context.Context, b *batch) bool {
 			rest, err = w.store.attempt(hard, rest, w)
 		}
 	}
-	w.resume()
+	w.closeCircuit()
 	return true
 }
 

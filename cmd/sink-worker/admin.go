@@ -58,7 +58,7 @@ func (p *program) openWindow(s *adminSettings) (*window, error) {
 		return w, nil
 	}
 	cfg := s.config()
-	cfg.Ready, cfg.Logger = w.notReady, p.log
+	cfg.Ready, cfg.Details, cfg.Logger = w.notReady, w.details, p.log
 	server, err := admin.Listen(cfg)
 	chosen := slices.ContainsFunc(p.command.Settings, func(s cli.Setting) bool {
 		return s.Name == "admin-address" && s.From != "default"
@@ -80,7 +80,7 @@ func (w *window) stats() consumer.Stats {
 	if worker := w.worker.Load(); worker != nil {
 		return worker.Stats()
 	}
-	return consumer.Stats{State: consumer.Idle}
+	return consumer.Stats{State: consumer.Idle, Circuit: consumer.Circuit{State: consumer.CircuitClosed}}
 }
 
 // notReady returns why the worker isn't.
@@ -90,13 +90,31 @@ func (w *window) notReady() []string {
 		return []string{*w.waiting.Load()}
 	}
 	if err := worker.Ready(); err != nil {
-		return []string{err.Error()}
+		var reasons []string
+		for _, e := range unjoin(err) {
+			reasons = append(reasons, e.Error())
+		}
+		return reasons
 	}
 	return nil
 }
 
 // wait says why there is no worker yet.
 func (w *window) wait(reason string) { w.waiting.Store(&reason) }
+
+// details of /readyz: what is no reason for the worker's not being ready, and yet tells how it stands.
+type details struct {
+	State       string `json:"state"`
+	Circuit     string `json:"circuit"`                // of the one database; of several, of the one that has been away for longest
+	Away        string `json:"away,omitempty"`         // why
+	AwayTenants int    `json:"away_tenants,omitempty"` // whose database is away
+	Suspects    int    `json:"suspects,omitempty"`
+}
+
+func (w *window) details() any {
+	s := w.stats()
+	return details{string(s.State), string(s.Circuit.State), s.Circuit.Reason, s.AwayTenants, s.Suspects}
+}
 
 // show shows a worker and its directory of letters from now on.
 func (w *window) show(worker *consumer.Worker, letters *dlq.Dir) {

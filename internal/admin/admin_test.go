@@ -61,7 +61,7 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, code)
 	var got status
 	require.NoError(t, json.Unmarshal([]byte(body), &got))
-	require.Equal(t, status{"not ready", reasons}, got)
+	require.Equal(t, status{Status: "not ready", Reasons: reasons}, got)
 	code, _ = get(t, s, "/healthz")
 	require.Equal(t, http.StatusOK, code)
 	reasons = nil

@@ -29,6 +29,8 @@ type Config struct {
 	// Ready returns why the worker isn't ready; none: it is. It is called for each request of /readyz, concurrently,
 	// and must return soon. Default: always ready.
 	Ready func() []string
+	// Details are shown in the answer of /readyz, as JSON; called as Ready is. Default: none.
+	Details func() any
 	// Logger is told of requests that failed. Default: none.
 	Logger *slog.Logger
 }
@@ -114,6 +116,7 @@ func (s *Server) Close(ctx context.Context) error {
 type status struct {
 	Status  string   `json:"status"`
 	Reasons []string `json:"reasons,omitempty"`
+	Details any      `json:"details,omitempty"`
 }
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
@@ -121,11 +124,14 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	if s.cfg.Ready != nil {
 		reasons = s.cfg.Ready()
 	}
+	code, body := http.StatusOK, status{Status: "ready"}
 	if len(reasons) > 0 {
-		s.answer(w, http.StatusServiceUnavailable, status{"not ready", reasons})
-		return
+		code, body = http.StatusServiceUnavailable, status{Status: "not ready", Reasons: reasons}
 	}
-	s.answer(w, http.StatusOK, status{Status: "ready"})
+	if s.cfg.Details != nil {
+		body.Details = s.cfg.Details()
+	}
+	s.answer(w, code, body)
 }
 
 func (s *Server) answer(w http.ResponseWriter, code int, body status) {

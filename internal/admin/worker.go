@@ -15,15 +15,23 @@ type counter struct {
 	of   func(*consumer.Stats) int64
 }
 
+// gauge is a value of a worker's without labels and how it is read.
+type gauge struct {
+	desc *prometheus.Desc
+	of   func(s *consumer.Stats, now time.Time) float64
+}
+
 // Worker is the metrics of a worker. Its counts are read from the worker's Stats when they are asked for; the times are
 // observed as batches are stored.
 type Worker struct {
 	stats    func() consumer.Stats
 	counters []counter
 
-	letters, lagRecords, lagSeconds, inFlight, state *prometheus.Desc
+	gauges []gauge
 
-	write, endToEnd prometheus.Histogram
+	letters, lagRecords, lagSeconds, pausedPartitions, circuits, state *prometheus.Desc
+
+	write, batch, endToEnd prometheus.Histogram
 }
 
 var _ prometheus.Collector = (*Worker)(nil)
@@ -37,8 +45,24 @@ func NewWorker(stats func() consumer.Stats) *Worker {
 	count := func(name, help string, of func(*consumer.Stats) int64) counter {
 		return counter{desc("firetrail_worker_"+name+"_total", help), of}
 	}
+	value := func(name, help string, of func(*consumer.Stats, time.Time) float64) gauge {
+		return gauge{desc("firetrail_worker_"+name, help), of}
+	}
 	return &Worker{
 		stats: stats,
+		gauges: []gauge{
+			value("in_flight_bytes", "Memory of what was read and is not yet stored.", func(s *consumer.Stats, _ time.Time) float64 { return float64(s.InFlightBytes) }),
+			value("suspects", "Events that failed by themselves and wait for proof that they are at fault.", func(s *consumer.Stats, _ time.Time) float64 { return float64(s.Suspects) }),
+			value("late_letters", "Letters that are safe and wait to be written in their other form.", func(s *consumer.Stats, _ time.Time) float64 { return float64(s.LateLetters) }),
+			value("circuit_open_seconds", "For how long the database, or of several the first, has been away; 0 where none is.", func(s *consumer.Stats, now time.Time) float64 {
+				if s.Circuit.State == consumer.CircuitClosed {
+					return 0
+				}
+				return since(s.Circuit.Since, now)
+			}),
+			value("last_write_timestamp_seconds", "When a write last succeeded, in Unix time; 0 where none has.", func(s *consumer.Stats, _ time.Time) float64 { return unix(s.LastWrite) }),
+			value("last_prune_timestamp_seconds", "When a prune was last through, in Unix time; 0 where none was.", func(s *consumer.Stats, _ time.Time) float64 { return unix(s.LastPrune) }),
+		},
 		counters: []counter{
 			count("records", "Records read from Kafka.", func(s *consumer.Stats) int64 { return s.Records }),
 			count("stored", "Events that were new in the database.", func(s *consumer.Stats) int64 { return s.Stored }),
@@ -48,6 +72,10 @@ func NewWorker(stats func() consumer.Stats) *Worker {
 			count("conflicts", "Events whose id is stored with other content.", func(s *consumer.Stats) int64 { return s.Conflicts }),
 			count("writes", "Writes that succeeded.", func(s *consumer.Stats) int64 { return s.Writes }),
 			count("write_errors", "Writes that failed, each try counted.", func(s *consumer.Stats) int64 { return s.WriteErrors }),
+			count("commits", "Commits of offsets that succeeded.", func(s *consumer.Stats) int64 { return s.Commits }),
+			count("rebalances", "Times that partitions were assigned to the worker or taken from it.", func(s *consumer.Stats) int64 { return s.Rebalances }),
+			count("circuit_trips", "Times that a database was found to be away.", func(s *consumer.Stats) int64 { return s.CircuitTrips }),
+			count("half_letters", "Letters that stayed without their other form, topic or file.", func(s *consumer.Stats) int64 { return s.HalfLetters }),
 			count("commit_errors", "Commits that failed; they are tried again.", func(s *consumer.Stats) int64 { return s.CommitErrors }),
 			count("data_losses", "Times that Kafka had deleted or lost records that were to be read.", func(s *consumer.Stats) int64 { return s.DataLosses }),
 			count("lost", "Records that Kafka had deleted before they were read.", func(s *consumer.Stats) int64 { return s.Lost }),
@@ -58,14 +86,19 @@ func NewWorker(stats func() consumer.Stats) *Worker {
 			count("pruned", "Events deleted for being older than the retention.", func(s *consumer.Stats) int64 { return s.Pruned }),
 			count("prune_errors", "Prunes that failed; they are tried again.", func(s *consumer.Stats) int64 { return s.PruneErrors }),
 		},
-		letters:    desc("firetrail_worker_letters_total", "Records that became dead letters.", "reason"),
-		lagRecords: desc("firetrail_worker_lag_records", "Records between what is stored or a letter and the end of the partition.", "topic", "partition"),
-		lagSeconds: desc("firetrail_worker_lag_seconds", "Age of the oldest record that is neither stored nor a letter; 0 where there is none.", "topic", "partition"),
-		inFlight:   desc("firetrail_worker_in_flight_bytes", "Memory of what was read and is not yet stored."),
-		state:      desc("firetrail_worker_state", "1 for what the worker is doing now: idle, starting, running, paused, stopping or stopped.", "state"),
+		letters:          desc("firetrail_worker_letters_total", "Records that became dead letters.", "reason"),
+		lagRecords:       desc("firetrail_worker_lag_records", "Records between what is stored or a letter and the end of the partition.", "topic", "partition"),
+		lagSeconds:       desc("firetrail_worker_lag_seconds", "Age of the oldest record that is neither stored nor a letter; 0 where there is none.", "topic", "partition"),
+		pausedPartitions: desc("firetrail_worker_paused_partitions", "Partitions that are not fetched by themselves: for memory, or for letters that can't be written.", "reason"),
+		circuits:         desc("firetrail_worker_circuits", "Databases that are away, one or those of tenants: open, or half_open while being asked whether they are back.", "state"),
+		state:            desc("firetrail_worker_state", "1 for what the worker is doing now: idle, starting, running, paused, stopping or stopped.", "state"),
 		write: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "firetrail_worker_write_seconds", Help: "Time that a write to the database took.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 17), // to 65 s
+		}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "firetrail_worker_batch_rows", Help: "Events of a write.",
+			Buckets: prometheus.ExponentialBuckets(1, 4, 9), // to 65,536
 		}),
 		endToEnd: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "firetrail_worker_end_to_end_seconds", Help: "Time from the producer's taking an event to its being committed; of each batch, one event in 64 and the last.",
@@ -80,6 +113,7 @@ const sampling = 64
 // Observe takes note of a batch: it is for consumer.Config.OnBatch.
 func (w *Worker) Observe(b consumer.BatchReport) {
 	w.write.Observe(b.Duration.Seconds())
+	w.batch.Observe(float64(len(b.Rows)))
 	if !b.Committed {
 		return
 	}
@@ -99,11 +133,43 @@ func (w *Worker) Describe(to chan<- *prometheus.Desc) {
 	for _, c := range w.counters {
 		to <- c.desc
 	}
-	for _, d := range []*prometheus.Desc{w.letters, w.lagRecords, w.lagSeconds, w.inFlight, w.state} {
+	for _, g := range w.gauges {
+		to <- g.desc
+	}
+	for _, d := range []*prometheus.Desc{w.letters, w.lagRecords, w.lagSeconds, w.pausedPartitions, w.circuits, w.state} {
 		to <- d
 	}
 	w.write.Describe(to)
+	w.batch.Describe(to)
 	w.endToEnd.Describe(to)
+}
+
+// away returns how many databases are away, and not being asked or being asked whether they are back.
+func away(s *consumer.Stats) (open, asked int) {
+	if s.AwayTenants > 0 {
+		return s.AwayTenants - s.AskedTenants, s.AskedTenants
+	}
+	switch s.Circuit.State {
+	case consumer.CircuitOpen:
+		open = 1
+	case consumer.CircuitHalfOpen:
+		asked = 1
+	}
+	return open, asked
+}
+
+func since(t, now time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(now.Sub(t), 0).Seconds()
+}
+
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
 }
 
 var states = []consumer.State{consumer.Idle, consumer.Starting, consumer.Running, consumer.Paused, consumer.Stopping, consumer.Stopped}
@@ -135,7 +201,21 @@ func (w *Worker) Collect(to chan<- prometheus.Metric) {
 			gauge(w.lagSeconds, seconds, p.Topic, partition)
 		}
 	}
-	gauge(w.inFlight, float64(s.InFlightBytes))
+	for _, g := range w.gauges {
+		gauge(g.desc, g.of(&s, now))
+	}
+	paused := map[string]int{"memory": 0, "letters": 0}
+	for _, p := range s.Partitions {
+		if p.Paused != "" {
+			paused[p.Paused]++
+		}
+	}
+	for reason, n := range paused {
+		gauge(w.pausedPartitions, float64(n), reason)
+	}
+	open, asked := away(&s)
+	gauge(w.circuits, float64(open), string(consumer.CircuitOpen))
+	gauge(w.circuits, float64(asked), string(consumer.CircuitHalfOpen))
 	for _, state := range states {
 		is := 0.0
 		if s.State == state {
@@ -144,5 +224,6 @@ func (w *Worker) Collect(to chan<- prometheus.Metric) {
 		gauge(w.state, is, string(state))
 	}
 	w.write.Collect(to)
+	w.batch.Collect(to)
 	w.endToEnd.Collect(to)
 }
