@@ -23,7 +23,9 @@ func force(t testing.TB, s *Sink, rows ...sinkers.Row) {
 		s.columns.add(&rows[i], &v)
 	}
 	defer s.columns.reset()
-	require.NoError(t, s.insert(t.Context()))
+	insert, err := s.openInsert(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, insert.Send())
 }
 
 // someRows returns the events from to to of a tenant, one each 10 s.

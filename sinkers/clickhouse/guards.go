@@ -26,6 +26,16 @@ func (g *guards) refuses(e *firetrail.Event) sinkers.LedgerReason {
 	return ""
 }
 
+// refusesAny reports whether one of the rows' events may not be stored.
+func (g *guards) refusesAny(rows []sinkers.Row) bool {
+	for i := range rows {
+		if g.refuses(&rows[i].Event) != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // graves are the tombstones of all erasures, by tenant. They are only ever added to, so a count and the time of
 // the last one say whether there are others than those.
 type graves struct {
@@ -47,28 +57,56 @@ func (g *graves) cover(e *firetrail.Event) bool {
 	return false
 }
 
-const selectGuards = `SELECT ifNull((SELECT max(before_us) FROM audit_pruned), 0),
-	(SELECT count() FROM audit_tombstones), ifNull((SELECT max(erased_us) FROM audit_tombstones), 0), `
+// selectGuards is one question with a row for each answer: as scalars of one row they cost the server half as much again.
+const selectGuards = `SELECT 'pruned' AS what, max(before_us), count() FROM audit_pruned
+	UNION ALL SELECT 'tombstones', max(erased_us), count() FROM audit_tombstones`
 
 // guards reads them, and whether any event is stored within the bounds: the usual answer is none, by the bounds of
 // the table's parts and granules alone.
 func (s *Sink) guards(ctx context.Context, b bounds) (g guards, near bool, err error) {
-	return s.readGuards(ctx, fmt.Sprintf("(SELECT count() FROM (SELECT 1 FROM audit_events WHERE %s LIMIT 1))", b.condition()))
+	return s.readGuards(ctx, fmt.Sprintf(" UNION ALL SELECT * FROM (SELECT 'near', toInt64(0), toUInt64(1) FROM audit_events WHERE %s LIMIT 1)", b.condition()))
 }
 
 // currentGraves are for those who read: what an erasure covers may be there for a while.
 func (s *Sink) currentGraves(ctx context.Context) (*graves, error) {
-	g, _, err := s.readGuards(ctx, "toUInt64(0)")
+	g, _, err := s.readGuards(ctx, "")
 	return g.graves, err
 }
 
 func (s *Sink) readGuards(ctx context.Context, near string) (g guards, isNear bool, err error) {
 	var (
 		pruned, last int64
-		count, found uint64
+		count        uint64
+		answers      int
 	)
-	if err := s.conn.QueryRow(ctx, selectGuards+near).Scan(&pruned, &count, &last, &found); err != nil {
+	rows, err := s.conn.Query(ctx, selectGuards+near)
+	if err != nil {
 		return g, false, err
+	}
+	defer func() { _ = rows.Close() }() // Err says what there is to say
+	for rows.Next() {
+		var (
+			what string
+			us   int64
+			n    uint64
+		)
+		if err := rows.Scan(&what, &us, &n); err != nil {
+			return g, false, err
+		}
+		switch what {
+		case "pruned":
+			pruned, answers = us, answers+1 // 0 where there is none
+		case "tombstones":
+			last, count, answers = us, n, answers+1
+		default:
+			isNear = true
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return g, false, err
+	}
+	if answers != 2 { // never take what wasn't said for "nothing is erased"
+		return g, false, fmt.Errorf("asking what has been pruned and erased: %d answers of 2", answers)
 	}
 	g.cutoff = pruned
 	if c := s.cfg.Retention.Cutoff(); !c.IsZero() {
@@ -81,7 +119,7 @@ func (s *Sink) readGuards(ctx context.Context, near string) (g guards, isNear bo
 		}
 		s.graves.Store(g.graves)
 	}
-	return g, found > 0, nil
+	return g, isNear, nil
 }
 
 // readGraves reads all tombstones, of those with the same key the latest.

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"math"
 	"slices"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/firetrail/firetrail/sinkers"
 )
@@ -49,35 +51,92 @@ func (s *Sink) note(ctx context.Context, err error) {
 	}
 }
 
-func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (res sinkers.Result, err error) {
-	s.texts = slices.Grow(s.texts[:0], len(rows))[:len(rows)]
-	defer clear(s.texts) // which alias the rows
-	around := boundsOf(rows[:1])
-	var bad []sinkers.RowError
-	for i := range rows { // one pass: a batch is more than the processor's caches hold
-		if s.texts[i], err = check(&rows[i]); err != nil {
-			bad = append(bad, sinkers.RowError{Index: i, Err: err})
-		}
-		around.add(&rows[i])
+// write has the server asked about the rows while it makes their columns, and opens the insert: nearly always none
+// is there and none is refused, and then all that is left to do is to send it. Where it isn't so, the columns are made anew.
+func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (sinkers.Result, error) {
+	defer func() { clear(s.texts) }() // which alias the rows
+	asked := make(chan answer, 1)
+	around := boundsOf(rows)
+	go func() { asked <- s.ask(ctx, rows, around) }()
+	opened, res, err := s.expect(ctx, rows)
+	a := <-asked // whatever went wrong, before anyone else has the rows
+	if err == nil {
+		err = a.err
 	}
-	if bad != nil {
-		return res, &sinkers.BatchError{Rows: bad}
-	}
-	g, near, err := s.guards(ctx, around)
 	if err != nil {
-		return res, err
+		opened.abort()
+		return sinkers.Result{}, err
 	}
-	var stored map[key][16]byte
-	if near {
-		if stored, err = s.winners(ctx, rows); err != nil {
+	s.lucky = len(a.stored) == 0 && !a.guards.refusesAny(rows)
+	if !s.lucky {
+		opened.abort()
+		opened = nil
+		var refused []sinkers.LedgerEntry
+		res, refused = s.sort(rows, &a)
+		if err := s.appendLedger(ctx, refused); err != nil {
+			return res, err
+		}
+		if res.Stored == 0 {
+			return res, nil
+		}
+	}
+	if opened == nil {
+		if opened, err = s.openInsert(ctx); err != nil {
 			return res, err
 		}
 	}
-	var refused []sinkers.LedgerEntry
+	return res, opened.Send()
+}
+
+// answer is what the server knows of the rows of a write.
+type answer struct {
+	guards guards
+	stored map[key][16]byte // content hashes
+	err    error
+}
+
+// ask asks for it.
+func (s *Sink) ask(ctx context.Context, rows []sinkers.Row, around bounds) (a answer) {
+	var near bool
+	if a.guards, near, a.err = s.guards(ctx, around); a.err == nil && near {
+		a.stored, a.err = s.winners(ctx, rows)
+	}
+	return a
+}
+
+// expect checks the rows, and makes the columns of the insert as if none were stored and none refused. It opens the
+// insert if that was so for the last write, and a connection is left for the questions: what is opened in vain costs one.
+func (s *Sink) expect(ctx context.Context, rows []sinkers.Row) (opened *opened, res sinkers.Result, err error) {
+	s.texts = slices.Grow(s.texts[:0], len(rows))[:len(rows)]
+	var bad []sinkers.RowError
+	for i := range rows {
+		if s.texts[i], err = check(&rows[i]); err != nil {
+			bad = append(bad, sinkers.RowError{Index: i, Err: err})
+		}
+	}
+	if bad != nil {
+		return nil, res, &sinkers.BatchError{Rows: bad}
+	}
+	res, _ = s.sort(rows, &answer{guards: guards{cutoff: math.MinInt64, graves: new(graves)}})
+	if s.lucky && s.spareConns() {
+		opened, err = s.openInsert(ctx)
+	}
+	return opened, res, err
+}
+
+// spareConns reports whether the insert and the questions can have a connection each.
+func (s *Sink) spareConns() bool {
+	stats := s.conn.Stats()
+	return stats.MaxOpenConns-stats.Open >= 2
+}
+
+// sort makes the columns of the rows that are to be stored, and counts all of them.
+func (s *Sink) sort(rows []sinkers.Row, a *answer) (res sinkers.Result, refused []sinkers.LedgerEntry) {
+	s.columns.reset()
 	s.seen.reset(len(rows))
 	for i := range rows {
 		r := &rows[i]
-		if reason := g.refuses(&r.Event); reason != "" {
+		if reason := a.guards.refuses(&r.Event); reason != "" {
 			if reason == sinkers.LedgerErased {
 				res.Erased++
 			} else {
@@ -89,7 +148,7 @@ func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (res sinkers.Resul
 			}
 			continue
 		}
-		hash, found := stored[key{r.Tenant, r.ID}]
+		hash, found := a.stored[key{r.Tenant, r.ID}]
 		if !found {
 			if first := s.seen.first(rows, i); first != i {
 				hash, found = rows[first].Hash, true
@@ -105,17 +164,20 @@ func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (res sinkers.Resul
 			res.Conflicts = append(res.Conflicts, i)
 		}
 	}
-	if err := s.appendLedger(ctx, refused); err != nil {
-		return res, err
-	}
-	if res.Stored == 0 {
-		return res, nil
-	}
-	return res, s.insert(ctx)
+	return res, refused
 }
 
-// insert sends the columns.
-func (s *Sink) insert(ctx context.Context) error {
+// opened is an insert that has its columns and waits to be sent. A nil one is none.
+type opened struct{ driver.Batch }
+
+func (o *opened) abort() {
+	if o != nil {
+		_ = o.Abort() // nothing of it was sent
+	}
+}
+
+// openInsert begins an insert of the columns.
+func (s *Sink) openInsert(ctx context.Context) (*opened, error) {
 	ctx = clickhouse.Context(ctx,
 		clickhouse.WithColumnNamesAndTypes(columnTypes),
 		clickhouse.WithSettings(clickhouse.Settings{
@@ -126,13 +188,14 @@ func (s *Sink) insert(ctx context.Context) error {
 		}))
 	batch, err := s.conn.PrepareBatch(ctx, insert)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	o := &opened{batch}
 	if err := s.columns.appendTo(batch); err != nil {
-		_ = batch.Abort()
-		return err
+		o.abort()
+		return nil, err
 	}
-	return batch.Send()
+	return o, nil
 }
 
 // token names the rows of an insert by their content: the server drops an insert whose token it has seen. One
