@@ -48,6 +48,10 @@ bench-ship: ## shipping to a real Apache Kafka beside franz-go alone (needs Java
 bench-sinks: ## what the sinks store beside the bare drivers, on real servers; first and thousandth page (needs pip, npm)
 	cd bench && go run ./sinks $(BENCHFLAGS)
 
+.PHONY: bench-worker
+bench-worker: ## the worker on a real Kafka beside a bare consumer and the bare drivers (needs Java 17, Maven, pip); BENCHFLAGS='-lag 10000000', -scale
+	cd bench && go run -tags integration ./worker $(BENCHFLAGS)
+
 .PHONY: peers
 peers: ## other logs and ours under the same faults: the table of docs/peers.md
 	cd bench && go run ./walfaults

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
 	"sync/atomic"
@@ -41,6 +42,7 @@ type job struct {
 	Group   string
 	Events  int // to read, by all members of the group
 	Profile string
+	Hold    bool // go on until SIGTERM
 }
 
 // outcome is what it says in the end.
@@ -180,9 +182,11 @@ func work(t *tb, j job) (o outcome, err error) {
 		return o, err
 	}
 	defer func() { err = errors.Join(err, sink.Close()) }()
+	until, stopped := signal.NotifyContext(t.ctx, syscall.SIGTERM)
+	defer stopped()
 	var (
 		rows, writes atomic.Int64
-		ctx, cancel  = context.WithCancelCause(t.ctx)
+		ctx, cancel  = context.WithCancelCause(until)
 		enough       = errors.New("enough")
 		want         = j.Events - max(batch.MaxSize, consumer.DefaultMaxSize)
 	)
@@ -192,7 +196,7 @@ func work(t *tb, j job) (o outcome, err error) {
 		Sink: sink, Batch: batch, WeakTopics: true,
 		OnBatch: func(r consumer.BatchReport) {
 			writes.Add(1)
-			if n := rows.Add(int64(len(r.Rows))); n >= int64(want) && o.Events == 0 && r.Committed {
+			if n := rows.Add(int64(len(r.Rows))); !j.Hold && n >= int64(want) && o.Events == 0 && r.Committed {
 				o.Events = int(n)
 				o.end()
 				cancel(enough)
@@ -209,6 +213,9 @@ func work(t *tb, j job) (o outcome, err error) {
 	for w.Stats().Records == 0 {
 		select {
 		case err := <-done:
+			if until.Err() != nil && err == nil {
+				return o, nil // told to stop while it had nothing
+			}
 			return o, fmt.Errorf("the worker has ended: %w", err)
 		case <-tick.C:
 		}
