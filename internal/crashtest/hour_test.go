@@ -14,6 +14,7 @@ import (
 
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/internal/embedded"
+	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/producer"
 )
 
