@@ -54,7 +54,7 @@ func (p *process) await(t *testing.T, text string) {
 
 // inFlight are the settings with which a worker stores 10 events at a time and keeps the rest of a fetch: only
 // draining stores that.
-var inFlight = []string{"--flush-interval=10m", "--batch-max-size=10", "--shutdown-timeout=10m"}
+var inFlight = []string{"--flush-interval=10m", "--min-flush-interval=10m", "--batch-max-size=10", "--shutdown-timeout=10m"}
 
 // begin starts a worker on n events, of which the last n % 10 are in flight when it returns.
 func begin(t *testing.T, n int) (b *embedded.Broker, p *process, args []string) {
