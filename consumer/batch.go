@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
 )
 
@@ -74,6 +75,26 @@ func (b *batch) only(keep func(i int) bool) *batch {
 		return &part
 	}
 	return b
+}
+
+// firsts divides a batch into the first row of each id and those that have it again, nil where there are none.
+func (b *batch) firsts() (first, again *batch) {
+	type key struct {
+		tenant string
+		id     firetrail.ID
+	}
+	seen, repeats := make(map[key]bool, b.len()), map[int]bool{}
+	for i := range b.rows {
+		k := key{b.rows[i].Tenant, b.rows[i].ID}
+		if seen[k] {
+			repeats[i] = true
+		}
+		seen[k] = true
+	}
+	if len(repeats) == 0 {
+		return b, nil
+	}
+	return b.only(func(i int) bool { return !repeats[i] }), b.only(func(i int) bool { return repeats[i] })
 }
 
 // join returns the rows of all batches in one, with the history of the first.

@@ -37,6 +37,9 @@ type accused struct {
 // scattered. Of n rows, k of them bad, that takes at most 2k(1+log2(n/k)) writes, and a probe for each
 // that fails.
 //
+// Rows with an id that a row before them has wait until that one's fate is known, since of several with one id the first is
+// to be stored: else a forged row in a good half would come before the event that it is forged from, in a bad one.
+//
 // It gives up and returns what is left, with the reason, as soon as it looks like an outage: when the probe
 // fails, or when the first halvings run dry, with nothing new stored at all. Patient goes on in the
 // second case while the probe succeeds: see writer.write.
@@ -48,6 +51,9 @@ func (s *store) isolate(ctx context.Context, b *batch, cause error, r ruling, pa
 		r.suspected(b, cause, s.evidence(b))
 		return nil, nil
 	}
+	if first, again := b.firsts(); again != nil {
+		return s.inTurn(ctx, first, again, r, patient)
+	}
 	i := &isolation{
 		store: s, ruling: r, patient: patient,
 		failed: []*batch{b}, begin: s.fresh.Load(), limit: 4*bits.Len(uint(b.len())) + 16,
@@ -57,6 +63,21 @@ func (s *store) isolate(ctx context.Context, b *batch, cause error, r ruling, pa
 	}
 	for _, a := range i.alone { // now, when there is most to say for and against them
 		r.suspected(a.row, a.err, s.evidence(a.row))
+	}
+	return rest, err
+}
+
+// inTurn writes parts of a batch one after the other, isolating what is at fault in each. If it gives up it returns all that
+// is left.
+func (s *store) inTurn(ctx context.Context, first, again *batch, r ruling, patient bool) (rest *batch, err error) {
+	if rest, err = s.attempt(ctx, first, r); rest != nil {
+		rest, err = s.isolate(ctx, rest, err, r, patient)
+	}
+	if rest != nil {
+		return join([]*batch{rest, again}), err
+	}
+	if rest, err = s.attempt(ctx, again, r); rest != nil {
+		rest, err = s.isolate(ctx, rest, err, r, patient)
 	}
 	return rest, err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/dlq"
@@ -92,6 +93,50 @@ func TestPoisonCostsItselfAlone(t *testing.T) {
 					})
 				})
 			}
+		}
+	}
+}
+
+// A forged event in the same batch never comes before the one it is forged from, wherever the poison is that has the batch
+// taken apart.
+func TestForgedBesidePoison(t *testing.T) {
+	for bad := range 8 {
+		for _, probes := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%d/probes=%v", bad, probes), func(t *testing.T) {
+				inWorld(t, 1, func(t *testing.T, w *world) {
+					var records []*kgo.Record
+					var good []firetrail.Event
+					for i := range 8 {
+						e := w.event("tenant-0")
+						e.Source, e.Seq = "imports", 0
+						if i == bad {
+							w.sink.OnWrite(poison(sinkers.Permanent(errStrange), map[firetrail.ID]bool{e.ID: true}))
+						} else {
+							good = append(good, e)
+						}
+						records = append(records, w.record(e, 0))
+					}
+					for _, e := range good {
+						e.Actor.ID = "mallory"
+						records = append(records, w.record(e, 0), w.record(e, 0))
+					}
+					w.produce(records...)
+					r := w.start(func(c *Config) {
+						if !probes {
+							c.Sink = bare{w.sink}
+						}
+					})
+					w.awaitCommitted(0, int64(len(records)))
+					for _, row := range w.sink.Rows() {
+						require.Equal(t, "u1", row.Actor.ID)
+					}
+					require.Equal(t, 7, w.sink.Len())
+					require.EqualValues(t, 14, r.Stats().Letters[dlq.ReasonConflict])
+					require.EqualValues(t, 1, r.Stats().Letters[dlq.ReasonRefused])
+					require.Less(t, len(w.sink.Writes()), 20)
+					r.stop()
+				})
+			})
 		}
 	}
 }
