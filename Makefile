@@ -4,6 +4,8 @@ FUZZTIME ?= 10s
 BENCH    ?= .
 COUNT    ?= 1
 ROUNDS   ?= 500
+DURATION ?= 10m
+DATABASE ?= clickhouse
 
 .DEFAULT_GOAL := help
 
@@ -31,6 +33,11 @@ integration: ## the tests against a real Apache Kafka (needs Java 17, Maven, kca
 .PHONY: crash
 crash: ## the long forms of the crash tests: ROUNDS (500) kills and random histories
 	FIRETRAIL_KILL_ROUNDS=$(ROUNDS) go test -count=1 -timeout 60m -v -run 'Kill9|Hour|EverythingAtOnce' ./wal ./producer ./internal/crashtest
+
+.PHONY: chaos
+chaos: ## kills and stops at random of brokers, workers, producers and DATABASE (clickhouse, or sqlite) for DURATION (10m); the account of every event
+	FIRETRAIL_CHAOS_DURATION=$(DURATION) FIRETRAIL_CHAOS_DATABASE=$(DATABASE) \
+		go test -tags integration -count=1 -timeout 60m -v -run Chaos ./internal/chaos
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)

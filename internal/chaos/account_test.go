@@ -31,10 +31,9 @@ type account struct {
 	books  []book
 	poison []poison
 
-	poisonRows  []uint8             // how often each of the poisoner's is stored
-	poisonTopic []uint8             // how often it is in the topic
-	origins     map[string]int      // the number of the poison at a place of the topic, by the letter's id
-	letters     map[string]struct{} // the ids
+	poisonRows  []uint8        // how often each of the poisoner's is stored
+	poisonTopic []uint8        // how often it is in the topic
+	origins     map[string]int // the number of the poison at a place of the topic, by the letter's id
 }
 
 // find returns the book and the number of an event, and why it is none of ours.

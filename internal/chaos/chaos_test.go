@@ -102,7 +102,6 @@ type run struct {
 	lives    []life
 	poisoner *poisoner
 	poison   []poison
-	drained  time.Time
 
 	faults errgroup.Group // restarts under way
 	beside errgroup.Group // the poisoner and the lag
@@ -160,6 +159,7 @@ func (r *run) newWorker(i int) *exec.Cmd {
 	args := []string{
 		"run", "--brokers=" + r.brokers(), "--topics=" + events, "--group=" + group, "--admin-address=-", "--log-format=json",
 		"--dlq-dir=" + filepath.Join(r.dir, "letters"+strconv.Itoa(i)), "--flush-interval=500ms", "--batch-max-size=5000",
+		"--session-timeout=" + sessionTimeout.String(),
 	}
 	if i != dynamicWorker {
 		args = append(args, "--instance-id=chaos-"+strconv.Itoa(i))
