@@ -123,7 +123,7 @@ const kafkaGuard = `for i in 1 2 3 4 5; do
 // script runs kafka.sh.
 func (k *Kafka) script(args ...string) error {
 	cmd := exec.Command("bash", append([]string{filepath.Join(k.dir, "kafka.sh")}, args...)...)
-	cmd.Env = append(os.Environ(), "KAFKA_WAIT=120", "KAFKA_LIB="+k.lib, "KAFKA_PROPS="+k.props, "KAFKA_SECURE="+k.secure)
+	cmd.Env = append(os.Environ(), "KAFKA_WAIT=300", "KAFKA_LIB="+k.lib, "KAFKA_PROPS="+k.props, "KAFKA_SECURE="+k.secure)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("kafka.sh %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
