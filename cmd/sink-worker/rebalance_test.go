@@ -250,7 +250,7 @@ func (f *fleet) start(name string, static bool) *member {
 	args := append(append([]string{
 		"--group=" + f.topic, "--session-timeout=" + sessionTimeout.String(), "--log-format=json", "--admin-address=127.0.0.1:0",
 		"--dlq-dir=" + filepath.Join(f.dir, name+strconv.Itoa(f.done["join"]+f.done["restart"]+f.done["takeOver"])),
-		"--flush-interval=100ms", "--batch-max-size=2000",
+		"--flush-interval=100ms", "--batch-max-size=2000", "--min-flush-interval=1ns", // batches that size whoever else waits
 	}, f.kafka...), f.database...)
 	if static {
 		args = append(args, "--instance-id="+name)
