@@ -19,7 +19,7 @@ import (
 // Workers that are killed with -9 while they write letters, between one form and the other too, leave each letter once in
 // the directory and under one id in the topic, and lose none.
 func TestLettersOfKilledWorkers(t *testing.T) {
-	const n, kills = 1200, 5
+	const n, kills = 1200, 3
 	addrs := testenv.Broker(t)
 	events, letters := testenv.Topic(t, addrs, 1), testenv.Topic(t, addrs, 1)
 	dir := t.TempDir()
@@ -40,7 +40,7 @@ func TestLettersOfKilledWorkers(t *testing.T) {
 	require.NoError(t, testenv.Client(t, addrs).ProduceSync(t.Context(), records...).FirstErr())
 	for kill := range kills {
 		p := start(t, args...)
-		require.Eventually(t, func() bool { return strings.Count(p.logs.String(), "becomes a dead letter") > 60*kill }, time.Minute, time.Millisecond, "%s", &p.logs)
+		require.Eventually(t, func() bool { return strings.Count(p.logs.String(), "becomes a dead letter") > 90*kill }, time.Minute, time.Millisecond, "%s", &p.logs)
 		require.NoError(t, p.Process.Kill())
 		require.Error(t, <-p.ended)
 	}
