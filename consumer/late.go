@@ -88,7 +88,7 @@ func (p *postman) catchUp(ctx context.Context, closed bool) (moved bool) {
 		moved = len(p.late.letters) < before
 		p.stats.count(func(s *Stats) { s.LateLetters = len(p.late.letters) })
 	}
-	if !closed && p.uncopied() {
+	if !closed && p.copies() && p.letterDir().Uncopied() {
 		n, err := p.letterDir().CopyDead(ctx, p.copyDead)
 		p.failed("topic", err, func(s *Stats) { s.TopicErrors++ })
 		moved = moved || n > 0 && err == nil
@@ -103,11 +103,10 @@ func (p *postman) letterDir() letterDir {
 	return nil
 }
 
-// uncopied reports whether there are dead letters in the directory that the topic is to have, too.
-func (p *postman) uncopied() bool {
-	d := p.letterDir()
+// copies reports whether letters of the directory are copied to the topic.
+func (p *postman) copies() bool {
 	_, ok := p.topic.(topicForm)
-	return d != nil && ok && d.Uncopied()
+	return ok && p.letterDir() != nil
 }
 
 // remember notes that the topic has a letter of which the directory doesn't say so.

@@ -184,7 +184,7 @@ func (p *postman) run(ctx context.Context) error {
 			continue
 		default:
 			backoff = nil
-			if !p.late.empty() || p.uncopied() {
+			if !p.late.empty() || p.copies() { // the retry engine may bury letters at any time
 				wait = p.retry.MaxDelay
 			}
 		}

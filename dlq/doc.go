@@ -23,7 +23,8 @@
 //
 // Key, value and headers are the original's, exactly: a JSON string where the bytes are UTF-8 text, and
 // {"base64":"…"} where they are not; null and "" are kept apart. "scans" counts the scans in which the
-// destination refused the letter. The crc is CRC-32C over what stands behind it on the line, so that damage
+// destination refused the letter, and "copied" says what the topic of letters has of it: "whole", or a "stub"
+// without its bytes. The crc is CRC-32C over what stands behind it on the line, so that damage
 // costs the line it is in and no other; the header's count tells what is missing. So
 //
 //	jq 'select(.id) | .value as $v | {reason, error, event: (try ($v | fromjson) catch $v)}' *.batch.dead

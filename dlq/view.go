@@ -55,6 +55,10 @@ type Filter struct {
 	Tenant *string
 	// Reason; empty: any. See the Reason constants.
 	Reason string
+	// Topic that the record came from; empty: any.
+	Topic string
+	// Partition of it; nil: any.
+	Partition *int32
 	// Since and Until bound when it failed first: from Since, before Until. A zero time bounds nothing.
 	Since, Until time.Time
 }
@@ -62,7 +66,8 @@ type Filter struct {
 // Match reports whether l is one of those.
 func (f Filter) Match(l *Letter) bool {
 	return (f.ID == "" || f.ID == l.ID) && (f.Tenant == nil || *f.Tenant == l.Tenant) &&
-		(f.Reason == "" || f.Reason == l.Reason) &&
+		(f.Reason == "" || f.Reason == l.Reason) && (f.Topic == "" || f.Topic == l.Topic) &&
+		(f.Partition == nil || *f.Partition == l.Partition) &&
 		(f.Since.IsZero() || !l.FirstFailed.Before(f.Since)) && (f.Until.IsZero() || l.FirstFailed.Before(f.Until))
 }
 

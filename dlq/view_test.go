@@ -82,12 +82,12 @@ func TestViewIsOne(t *testing.T) {
 
 func TestFilter(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	l := Letter{ID: "a", Tenant: "t", Reason: "refused", FirstFailed: at}
-	tenant, none := "t", ""
-	for _, f := range []Filter{{}, {ID: "a"}, {Tenant: &tenant}, {Reason: "refused"}, {Since: at}, {Until: at.Add(1)}} {
+	l := Letter{ID: "a", Tenant: "t", Reason: "refused", FirstFailed: at, Topic: "x", Partition: 3}
+	tenant, none, three, zero := "t", "", int32(3), int32(0)
+	for _, f := range []Filter{{}, {ID: "a"}, {Tenant: &tenant}, {Reason: "refused"}, {Since: at}, {Until: at.Add(1)}, {Topic: "x"}, {Partition: &three}} {
 		require.True(t, f.Match(&l), "%+v", f)
 	}
-	for _, f := range []Filter{{ID: "b"}, {Tenant: &none}, {Reason: "conflict"}, {Since: at.Add(1)}, {Until: at}} {
+	for _, f := range []Filter{{ID: "b"}, {Tenant: &none}, {Reason: "conflict"}, {Since: at.Add(1)}, {Until: at}, {Topic: "y"}, {Partition: &zero}} {
 		require.False(t, f.Match(&l), "%+v", f)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -37,18 +38,33 @@ type letterSettings struct {
 
 // letterFilter chooses letters.
 type letterFilter struct {
-	ID     string   `flagonly:"" group:"filter" placeholder:"ID" help:"The letter of this id."`
-	Tenant *string  `flagonly:"" group:"filter" placeholder:"NAME" help:"Letters of this tenant; an empty name is the default one."`
-	Reason string   `flagonly:"" group:"filter" placeholder:"REASON" help:"Letters of this reason, such as undecodable, refused, conflict."`
-	Since  cli.Time `flagonly:"" group:"filter" placeholder:"TIME" help:"Failed first at this time or later: 2006-01-02T15:04:05Z, 2006-01-02, or how long ago (24h)."`
-	Until  cli.Time `flagonly:"" group:"filter" placeholder:"TIME" help:"Failed first before this time."`
+	ID     string  `flagonly:"" group:"filter" placeholder:"ID" help:"The letter of this id."`
+	Tenant *string `flagonly:"" group:"filter" placeholder:"NAME" help:"Letters of this tenant; an empty name is the default one."`
+	Reason string  `flagonly:"" group:"filter" placeholder:"REASON" help:"Letters of this reason, such as undecodable, refused, conflict."`
+
+	OriginTopic     string `flagonly:"" group:"filter" placeholder:"NAME" help:"Letters whose records came from this topic."`
+	OriginPartition string `flagonly:"" group:"filter" placeholder:"N" help:"Letters whose records came from this partition."`
+
+	Since cli.Time `flagonly:"" group:"filter" placeholder:"TIME" help:"Failed first at this time or later: 2006-01-02T15:04:05Z, 2006-01-02, or how long ago (24h)."`
+	Until cli.Time `flagonly:"" group:"filter" placeholder:"TIME" help:"Failed first before this time."`
 }
 
 func (f *letterFilter) filter(p *cli.Problems) dlq.Filter {
 	if !f.Until.IsZero() && !f.Since.Before(f.Until.Time) {
 		p.Add("since", "%s is not before until", f.Since.Format(time.RFC3339))
 	}
-	return dlq.Filter{ID: f.ID, Tenant: f.Tenant, Reason: f.Reason, Since: f.Since.Time, Until: f.Until.Time}
+	filter := dlq.Filter{
+		ID: f.ID, Tenant: f.Tenant, Reason: f.Reason, Topic: f.OriginTopic, Since: f.Since.Time, Until: f.Until.Time,
+	}
+	if f.OriginPartition != "" {
+		n, err := strconv.ParseInt(f.OriginPartition, 10, 32)
+		if err != nil || n < 0 {
+			p.Add("origin-partition", "%q is not the number of a partition", f.OriginPartition)
+		}
+		partition := int32(n)
+		filter.Partition = &partition
+	}
+	return filter
 }
 
 // letters is what the settings come to.
