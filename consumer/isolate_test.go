@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -262,6 +263,48 @@ func TestIsolatingIsCheap(t *testing.T) {
 				require.LessOrEqual(t, len(w.sink.Writes()), bound)
 			})
 		})
+	}
+}
+
+// Whatever k of n rows are bad, together or scattered, it takes no more than 2k(1+log2(n/k)) writes to find them.
+func TestIsolatingIsCheapAtRandom(t *testing.T) {
+	w := &world{t: t, sink: &sinkertest.Memory{}}
+	all := &batch{}
+	p := newPartition(source{})
+	for range 8_192 {
+		e := w.event("a")
+		rec := w.record(e, 0)
+		all.add(item{part: p, rec: rec}, recordBytes(rec))
+		all.rows = append(all.rows, sinkers.Row{Event: e})
+	}
+	rnd := rand.New(rand.NewPCG(7, 7))
+	for range 60 {
+		n := 2 + rnd.IntN(1<<(1+rnd.IntN(13)))
+		k := 1 + rnd.IntN(max(min(n-1, 1<<rnd.IntN(9)), 1))
+		if k > n/2 { // hardly anything is good: that may be an outage
+			continue
+		}
+		together := rnd.IntN(2) == 0
+		bad, at := map[firetrail.ID]bool{}, rnd.IntN(n-k+1)
+		for len(bad) < k {
+			i := rnd.IntN(n)
+			if together {
+				i = at + len(bad)
+			}
+			bad[all.rows[i].ID] = true
+		}
+		sink := &sinkertest.Memory{}
+		sink.OnWrite(poison(sinkers.Permanent(errStrange), bad))
+		s, r := newStore(sink, Retry{WriteTimeout: -1}), &rulings{}
+		b := *all.slice(0, n)
+		rest, err := s.attempt(t.Context(), &b, r)
+		require.Error(t, err)
+		rest, err = s.isolate(t.Context(), rest, err, r, false)
+		require.NoError(t, err)
+		require.Nil(t, rest)
+		require.Equal(t, []int{n - k, k}, []int{r.storedRows, r.suspects})
+		bound := 1 + 2*k*(1+bits.Len(uint(n/k)))
+		require.LessOrEqual(t, len(sink.Writes()), bound, "%d of %d, together %v", k, n, together)
 	}
 }
 

@@ -2,6 +2,8 @@ package prometheusaudit_test
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -78,4 +80,23 @@ func TestProducer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // the broker is away: what is left is for the next start
 	_ = p.Close(ctx)
+}
+
+// docs/metrics.md has every metric of a producer, and no other.
+func TestMetricsAreDocumented(t *testing.T) {
+	s := producer.Stats{Dropped: map[producer.DropReason]uint64{producer.DropFull: 1}}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(prometheusaudit.New(func() producer.Stats { return s }))
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	doc, err := os.ReadFile("../docs/metrics.md")
+	require.NoError(t, err)
+	for _, f := range families {
+		labels := []string{}
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, l.GetName())
+		}
+		require.Contains(t, string(doc), fmt.Sprintf("| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()), strings.Join(labels, ", "), f.GetHelp()))
+	}
+	require.Equal(t, len(families), strings.Count(string(doc), "\n| `firetrail_producer_"))
 }

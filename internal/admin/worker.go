@@ -1,12 +1,14 @@
 package admin
 
 import (
+	"maps"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/firetrail/firetrail/consumer"
+	"github.com/firetrail/firetrail/dlq"
 )
 
 // counter is a count of a worker's and how it is read.
@@ -172,6 +174,9 @@ func unix(t time.Time) float64 {
 	return float64(t.UnixMilli()) / 1000
 }
 
+// reasons are those for which a worker makes letters.
+var reasons = []string{dlq.ReasonUndecodable, dlq.ReasonInvalid, dlq.ReasonTenantMismatch, dlq.ReasonConflict, dlq.ReasonRefused}
+
 var states = []consumer.State{consumer.Idle, consumer.Starting, consumer.Running, consumer.Paused, consumer.Stopping, consumer.Stopped}
 
 // Collect implements prometheus.Collector.
@@ -184,7 +189,12 @@ func (w *Worker) Collect(to chan<- prometheus.Metric) {
 	for _, c := range w.counters {
 		to <- prometheus.MustNewConstMetric(c.desc, prometheus.CounterValue, float64(c.of(&s)))
 	}
-	for reason, n := range s.Letters {
+	letters := map[string]int64{}
+	for _, reason := range reasons { // there from the start, so that the first is an increase
+		letters[reason] = 0
+	}
+	maps.Copy(letters, s.Letters)
+	for reason, n := range letters {
 		to <- prometheus.MustNewConstMetric(w.letters, prometheus.CounterValue, float64(n), reason)
 	}
 	for _, p := range s.Partitions {
