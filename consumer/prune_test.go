@@ -1,8 +1,11 @@
 package consumer
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
+	"iter"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,8 +21,8 @@ import (
 func TestPrune(t *testing.T) {
 	inWorld(t, 2, func(t *testing.T, w *world) {
 		pass(24*time.Hour - 5*time.Minute) // of a bubble, which begins at midnight
-		// The clock of what is expired is two days ahead, so that a day need not pass with the workers running.
-		ahead := sinkers.Retention{Days: 1, Now: func() time.Time { return time.Now().Add(48 * time.Hour) }}
+		// The clock of what is expired is a day ahead, so that a day need not pass with the workers running.
+		ahead := sinkers.Retention{Days: 1, Now: func() time.Time { return time.Now().Add(24 * time.Hour) }}
 		w.sink.Retain(sinkers.Retention{Now: ahead.Now})
 		pruning := func(c *Config) { c.Prune.Retention = ahead }
 		first, second := w.start(pruning), w.start(pruning)
@@ -43,6 +46,82 @@ func TestPrune(t *testing.T) {
 		require.NotEqual(t, first.Stats().LastPrune.IsZero(), second.Stats().LastPrune.IsZero(), "one of the two prunes")
 		first.stop()
 		second.stop()
+	})
+}
+
+// A prune that nobody was there for is made up for by the worker that comes by the partition: what would have gone then goes,
+// and nothing more.
+func TestMissedPruneIsMadeUpFor(t *testing.T) {
+	inWorld(t, 1, func(t *testing.T, w *world) {
+		pass(24*time.Hour - 5*time.Minute)
+		ahead := sinkers.Retention{Days: 1, Now: func() time.Time { return time.Now().Add(24 * time.Hour) }}
+		w.sink.Retain(sinkers.Retention{Now: ahead.Now})
+		pruning := func(c *Config) { c.Prune.Retention = ahead }
+		first := w.start(pruning)
+		w.events(5, 0)
+		w.awaitStored(5)
+		w.await("a look for what was missed before", func() bool { return !first.Stats().LastPrune.IsZero() })
+		require.Zero(t, first.Stats().Pruned)
+		first.stop() // before midnight
+		pass(2 * time.Hour)
+		second := w.start(pruning)
+		w.events(3, 0) // of the new day
+		w.await("the prune that was missed", func() bool { return second.Stats().Pruned == 5 })
+		pass(10 * time.Minute)
+		require.Equal(t, 3, w.sink.Len())
+		require.EqualValues(t, 5, second.Stats().Pruned)
+		second.stop()
+	})
+}
+
+// Of a router's databases that can't be pruned those alone are tried again.
+func TestPruneTriesFailedTenantsAgain(t *testing.T) {
+	inWorld(t, 1, func(t *testing.T, w *world) {
+		var mu sync.Mutex
+		asked := map[string]int{}
+		away := map[string]bool{"b": true, "c": true}
+		router, err := sinkers.NewRouter(sinkers.RouterConfig{
+			Resolve: func(_ context.Context, tenant string) (sinkers.Sinker, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				asked[tenant]++
+				if away[tenant] {
+					return nil, errors.New("away")
+				}
+				return new(sinkertest.Memory), nil
+			},
+			Tenants: func(context.Context) iter.Seq2[string, error] {
+				return func(yield func(string, error) bool) {
+					for _, name := range []string{"a", "b", "c"} {
+						if !yield(name, nil) {
+							return
+						}
+					}
+				}
+			},
+		})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, router.Close()) }()
+		r := w.start(func(c *Config) {
+			c.Sink, c.Prune.Retention = router, sinkers.Retention{Days: 1}
+		})
+		w.await("three tries", func() bool { return r.Stats().PruneErrors >= 3 })
+		mu.Lock()
+		require.Equal(t, 1, asked["a"], "it was pruned the first time")
+		require.GreaterOrEqual(t, asked["c"], 3)
+		away["b"] = false
+		b := asked["b"]
+		mu.Unlock()
+		w.await("b", func() bool { mu.Lock(); defer mu.Unlock(); return asked["b"] > b })
+		failures := r.Stats().PruneErrors
+		w.await("two tries more", func() bool { return r.Stats().PruneErrors >= failures+2 })
+		mu.Lock()
+		require.Equal(t, b+1, asked["b"])
+		away["c"] = false
+		mu.Unlock()
+		w.await("all", func() bool { return !r.Stats().LastPrune.IsZero() })
+		require.Equal(t, 1, asked["a"])
+		r.stop()
 	})
 }
 
