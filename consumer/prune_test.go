@@ -74,6 +74,16 @@ func TestMissedPruneIsMadeUpFor(t *testing.T) {
 	})
 }
 
+type prunedSink struct {
+	*sinkertest.Memory
+	told func()
+}
+
+func (p prunedSink) Prune(ctx context.Context, before time.Time, dryRun bool) (int64, error) {
+	p.told()
+	return p.Memory.Prune(ctx, before, dryRun)
+}
+
 // Of a router's databases that can't be pruned those alone are tried again.
 func TestPruneTriesFailedTenantsAgain(t *testing.T) {
 	inWorld(t, 1, func(t *testing.T, w *world) {
@@ -84,11 +94,19 @@ func TestPruneTriesFailedTenantsAgain(t *testing.T) {
 			Resolve: func(_ context.Context, tenant string) (sinkers.Sinker, error) {
 				mu.Lock()
 				defer mu.Unlock()
-				asked[tenant]++
+				if tenant != "a" {
+					asked[tenant]++
+				}
 				if away[tenant] {
 					return nil, errors.New("away")
 				}
-				return new(sinkertest.Memory), nil
+				return prunedSink{new(sinkertest.Memory), func() {
+					mu.Lock()
+					defer mu.Unlock()
+					if tenant == "a" { // which stays open
+						asked[tenant]++
+					}
+				}}, nil
 			},
 			Tenants: func(context.Context) iter.Seq2[string, error] {
 				return func(yield func(string, error) bool) {
@@ -135,6 +153,12 @@ func TestPruneConfig(t *testing.T) {
 		cfg := Config{Sink: bare{new(sinkertest.Memory)}, Prune: prune}
 		require.ErrorContains(t, cfg.Validate(), want)
 	}
+	// What was missed yesterday at noon is what had expired then.
+	noon := Prune{Schedule: "0 12 * * *", Retention: sinkers.Retention{Days: 2, Now: func() time.Time { return time.Date(2024, 3, 10, 8, 0, 0, 0, time.UTC) }}}
+	last, err := noon.last(noon.Retention.Now())
+	require.NoError(t, err)
+	require.Equal(t, time.Date(2024, 3, 9, 12, 0, 0, 0, time.UTC), last)
+	require.Equal(t, time.Date(2024, 3, 7, 0, 0, 0, 0, time.UTC), noon.cutoff(last, noon.Retention.Now()))
 	next, err := Prune{}.at(time.Date(2024, 2, 28, 23, 0, 0, 0, time.FixedZone("", -7200)))
 	require.NoError(t, err)
 	require.Equal(t, time.Date(2024, 3, 1, 0, 0, 0, 0, time.UTC), next)
