@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -58,10 +59,7 @@ func (w *Worker) settleConflicts(ctx context.Context, finder sinkers.ConflictFin
 		if err != nil || len(found) == 0 {
 			return err
 		}
-		letters, err := w.conflictLetters(found)
-		if err != nil {
-			return err
-		}
+		letters := w.conflictLetters(found)
 		w.post.sendForms(ctx, letters)
 		for _, l := range letters {
 			if !w.post.safe(l) {
@@ -87,30 +85,55 @@ func (w *Worker) settleConflicts(ctx context.Context, finder sinkers.ConflictFin
 
 // conflictLetters renders rows as the records they were. Nobody knows their offsets any more: the letter's id is
 // made of the event's and of its content, and so is the same whoever finds it, and however often.
-func (w *Worker) conflictLetters(found []sinkers.Conflict) ([]*letter, error) {
+func (w *Worker) conflictLetters(found []sinkers.Conflict) []*letter {
 	letters := make([]*letter, len(found))
 	nowhere := &partition{source: source{w.first(), -1}}
 	for i := range found {
 		c := &found[i]
-		e := c.Event
-		e.Source = cmp.Or(e.Source, "unknown") // a CloudEvent must have one
-		value, err := e.AppendCloudEvent(nil)
-		if err != nil {
-			return nil, fmt.Errorf("event %s: %w", e.ID, err)
+		err := fmt.Errorf("tenant %q has another event with id %s, whose content hash is %x; this one's is %x, and was stored at the same time",
+			c.Event.Tenant, c.Event.ID, c.Winner, c.Hash)
+		rec, cannot := conflictRecord(&c.Event)
+		if cannot != nil {
+			err = fmt.Errorf("%w; it can't be written as an event any more, so its fields are here as they were stored: %w", err, cannot)
 		}
-		rec := &kgo.Record{Key: []byte(e.Tenant), Value: value, Timestamp: e.Time}
+		letters[i] = &letter{
+			id:   "conflict:" + c.Event.ID.String() + ":" + hex.EncodeToString(c.Hash[:]),
+			item: item{part: nowhere, rec: rec}, tenant: c.Event.Tenant, reason: dlq.ReasonConflict, stage: stageWrite,
+			err: err, attempts: 1, failedAt: time.Now(),
+		}
+	}
+	return letters
+}
+
+// conflictRecord renders a stored event as the record it was; or, with the reason, as JSON of its fields, values in base64:
+// someone else may have written a row that is no event of ours, and the others don't wait for it.
+func conflictRecord(stored *firetrail.Event) (rec *kgo.Record, cannot error) {
+	e := *stored
+	e.Source = cmp.Or(e.Source, "unknown") // a CloudEvent must have one
+	rec = &kgo.Record{Key: []byte(e.Tenant)}
+	if e.Time.After(time.UnixMilli(0)) {
+		rec.Timestamp = e.Time
+	}
+	if rec.Value, cannot = e.AppendCloudEvent(nil); cannot == nil {
 		for _, h := range firetrail.CloudEventHeaders() {
 			rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 		}
-		letters[i] = &letter{
-			id:   "conflict:" + e.ID.String() + ":" + hex.EncodeToString(c.Hash[:]),
-			item: item{part: nowhere, rec: rec}, tenant: e.Tenant, reason: dlq.ReasonConflict, stage: stageWrite,
-			err: fmt.Errorf("tenant %q has another event with id %s, whose content hash is %x; this one's is %x, and was stored at the same time",
-				e.Tenant, e.ID, c.Winner, c.Hash),
-			attempts: 1, failedAt: time.Now(),
-		}
+		return rec, nil
 	}
-	return letters, nil
+	rec.Value, _ = json.Marshal(struct { // texts, bytes and numbers: there is nothing that could fail
+		ID, Tenant, Source, Action, Outcome string
+		Actor                               firetrail.Actor
+		Entity                              firetrail.Entity
+		Request                             firetrail.Request
+		Old, New, Metadata, Extra           []byte
+		TimeMicros, RecordedMicros          int64
+		Seq                                 uint64
+		Truncated                           uint8
+	}{
+		e.ID.String(), e.Tenant, stored.Source, e.Action.String(), e.Outcome.String(), e.Actor, e.Entity, e.Request,
+		e.Old.Bytes(), e.New.Bytes(), e.Metadata.Bytes(), e.Extra.Bytes(), e.Time.UnixMicro(), e.Recorded.UnixMicro(), e.Seq, uint8(e.Truncated),
+	})
+	return rec, cannot
 }
 
 // noteConflicts explains in the sink's ledger why their sequences are missing.

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -96,6 +97,39 @@ func TestConflictsInTheSinkBecomeLetters(t *testing.T) {
 		require.Equal(t, looks[0], looks[2])
 		require.True(t, looks[3].After(began.Add(-conflictsOverlap)), "the next does not")
 		require.True(t, looks[3].Before(time.Now().Add(-conflictsOverlap)), "but they overlap")
+		r.stop()
+	})
+}
+
+// A row that can't be written as an event any more is a letter with its fields as they were stored; the others are letters
+// as ever.
+func TestConflictThatCannotBeRendered(t *testing.T) {
+	inWorld(t, 1, func(t *testing.T, w *world) {
+		sink := &racing{Memory: w.sink}
+		rows := sink.lose(w, 3)
+		sink.lost[1].Event.New = firetrail.Raw([]byte(`{"broken`))
+		sink.lost[1].Event.Time = time.Time{}
+		r := w.start(func(c *Config) { c.Sink = sink })
+		w.await("the drop", func() bool { return r.Stats().Letters[dlq.ReasonConflict] == 3 })
+		require.Equal(t, 3, sink.dropped)
+		for i, rec := range w.letters(3) {
+			require.Equal(t, fmt.Sprintf("conflict:%s:%x", rows[i].ID, rows[i].Hash), header(rec, "firetrail.letter.id"))
+			message := header(rec, "__connect.errors.exception.message")
+			require.Contains(t, message, fmt.Sprintf("%x", rows[i].Hash))
+			if i == 1 {
+				require.Contains(t, message, "time: missing")
+				var fields struct {
+					ID  string
+					New []byte
+					Seq uint64
+				}
+				require.NoError(t, json.Unmarshal(rec.Value, &fields))
+				require.Equal(t, rows[i].ID.String(), fields.ID)
+				require.Equal(t, `{"broken`, string(fields.New))
+				require.Equal(t, rows[i].Seq, fields.Seq)
+				require.Empty(t, header(rec, "content-type"))
+			}
+		}
 		r.stop()
 	})
 }

@@ -22,10 +22,18 @@ const sideBySide = 8
 type TenantsError struct {
 	Failed int      // how many
 	Errs   []error  // of the first few, each naming its tenant
-	Names  []string // of the same
+	Names  []string // of all of them, those of Errs first
 }
 
 const maxTenantErrors = 10
+
+// Add counts a tenant whose database failed.
+func (e *TenantsError) Add(tenant string, err error) {
+	e.Names = append(e.Names, tenant)
+	if e.Failed++; len(e.Errs) < maxTenantErrors {
+		e.Errs = append(e.Errs, err)
+	}
+}
 
 // Error implements error.
 func (e *TenantsError) Error() string {
@@ -66,9 +74,7 @@ func (r *Router) each(ctx context.Context, f func(context.Context, *Tenant) erro
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if failed.Failed++; len(failed.Errs) < maxTenantErrors {
-				failed.Errs, failed.Names = append(failed.Errs, err), append(failed.Names, name)
-			}
+			failed.Add(name, err)
 			return nil
 		})
 	}

@@ -113,7 +113,7 @@ func (s *Sink) months(ctx context.Context, to int64) (months []string, err error
 func (s *Sink) count(ctx context.Context, condition string) (int64, error) {
 	var n uint64
 	err := s.conn.QueryRow(ctx, fmt.Sprintf("SELECT count() FROM (SELECT tenant_id, id FROM audit_events WHERE %s "+
-		"GROUP BY tenant_id, id) SETTINGS optimize_aggregation_in_order = 1", condition)).Scan(&n)
+		"GROUP BY tenant_id, id)%s", condition, s.inOrder)).Scan(&n)
 	return int64(n), err
 }
 

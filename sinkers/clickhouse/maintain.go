@@ -54,7 +54,7 @@ func (s *Sink) scanTenant(ctx context.Context, tenant string, yield func(sinkers
 	rows, err := s.conn.Query(ctx, fmt.Sprintf(`SELECT first.1 AS source, first.2 AS seq, id, first.3, first.4, first.5, first.6
 		FROM (SELECT id, argMax((source, seq, time_us, action = '%s', actor_id, actor_type), %s) AS first
 			FROM audit_events WHERE tenant_id = %s GROUP BY tenant_id, id)
-		ORDER BY source, seq, id SETTINGS optimize_aggregation_in_order = 1`, firetrail.SourceClosed, wins, literal(tenant)))
+		ORDER BY source, seq, id%s`, firetrail.SourceClosed, wins, literal(tenant), s.inOrder))
 	if err != nil {
 		return false, err
 	}

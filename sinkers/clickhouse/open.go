@@ -61,7 +61,7 @@ func (c Config) options() *clickhouse.Options {
 
 func (s *Sink) open(ctx context.Context) error {
 	if s.cfg.ReadOnly {
-		return s.checkVersion(ctx)
+		return errors.Join(s.checkVersion(ctx), s.checkSettings(ctx))
 	}
 	if err := s.migrate(ctx); err != nil {
 		return err
@@ -104,6 +104,16 @@ func (s *Sink) checkVersion(ctx context.Context) error {
 		return &sinkers.SchemaError{Have: v, Know: latest}
 	}
 	return nil
+}
+
+// checkSettings looks whether the user may set anything: with the profile readonly a statement that does is refused.
+func (s *Sink) checkSettings(ctx context.Context) error {
+	var level string
+	err := s.conn.QueryRow(ctx, "SELECT toString(getSetting('readonly'))").Scan(&level)
+	if level == "1" {
+		s.inOrder = ""
+	}
+	return err
 }
 
 // migrate brings the schema up to date. The version is written first and last: a table of ours beside no

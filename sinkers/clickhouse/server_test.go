@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/firetrail/firetrail"
@@ -234,6 +235,21 @@ func TestMigrations(t *testing.T) {
 	require.ErrorIs(t, r.Probe(t.Context(), 1), ErrReadOnly)
 	_, err = r.Prune(t.Context(), time.Now(), false)
 	require.ErrorIs(t, err, ErrReadOnly)
+
+	// A user who may set nothing can still verify, and count what a prune would delete.
+	confined := clickhouse.Context(t.Context(), clickhouse.WithSettings(clickhouse.Settings{"readonly": 1}))
+	strict, err := Open(confined, readOnly)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, strict.Close()) })
+	n := 0
+	for _, err := range strict.Scan(confined, sinkers.Scan{Tenant: "a"}) {
+		require.NoError(t, err)
+		n++
+	}
+	require.Equal(t, 3, n)
+	expired, err := strict.Prune(confined, time.Now(), true)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, expired)
 
 	// One that was cut off: the tables are there, their version is not.
 	server.Exec(t, "TRUNCATE TABLE "+c.Database+".firetrail_schema")

@@ -19,9 +19,10 @@ import (
 // Sink stores events in a ClickHouse database. Its methods may be called concurrently; writes take turns. Get
 // one from [Open].
 type Sink struct {
-	cfg  Config
-	conn driver.Conn
-	http transport
+	cfg     Config
+	conn    driver.Conn
+	http    transport
+	inOrder string // has a statement group in the order of the key, in bounded memory; empty where the user may set nothing
 
 	turn    chan struct{} // holds one token: whoever writes has it, and the columns
 	columns columns
@@ -48,7 +49,7 @@ var (
 )
 
 func newSink(cfg Config) *Sink {
-	s := &Sink{cfg: cfg, calls: backend.NewCalls(ErrClosed), turn: make(chan struct{}, 1)}
+	s := &Sink{cfg: cfg, inOrder: " SETTINGS optimize_aggregation_in_order = 1", calls: backend.NewCalls(ErrClosed), turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
 	s.closeErr = sync.OnceValue(s.close)
 	return s
