@@ -80,7 +80,7 @@ func bareRun(b *testing.B, broker, group string, decode bool) time.Duration {
 		if decode {
 			part := &batch{}
 			f.EachRecord(func(r *kgo.Record) { part.add(item{rec: r}, recordBytes(r)) })
-			_, letters := decodeBatch(part, time.Now(), runtime.GOMAXPROCS(0))
+			_, letters := decodeBatch(part, make([]sinkers.Row, part.len()), time.Now(), runtime.GOMAXPROCS(0))
 			require.Empty(b, letters)
 		}
 	}
@@ -153,10 +153,11 @@ func BenchmarkDecode(b *testing.B) {
 		size += int64(len(value))
 		part.add(item{rec: rec}, recordBytes(rec))
 	}
+	decoded := make([]sinkers.Row, part.len())
 	b.SetBytes(size / DefaultMaxSize)
 	b.ResetTimer()
 	for range b.N/DefaultMaxSize + 1 {
-		_, letters := decodeBatch(&part, time.Now(), 1)
+		_, letters := decodeBatch(&part, decoded, time.Now(), 1)
 		require.Empty(b, letters)
 	}
 }
