@@ -13,7 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firetrail/firetrail"
-	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/kafkaclient"
 	"github.com/firetrail/firetrail/sinkers"
 )
@@ -141,20 +140,12 @@ func BenchmarkWorker(b *testing.B) {
 // BenchmarkDecode makes rows of real records, as the decode stage does, in one goroutine.
 func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
-	rows := testenv.NewRealRows(b).Take(DefaultMaxSize)
 	var part batch
-	var size int64
-	for i := range rows {
-		value, err := rows[i].AppendCloudEvent(nil)
-		require.NoError(b, err)
-		rec := &kgo.Record{Key: []byte(rows[i].Tenant), Value: value, Headers: []kgo.RecordHeader{{
-			Key: firetrail.ContentTypeHeader, Value: []byte(firetrail.ContentType),
-		}}}
-		size += int64(len(value))
+	for _, rec := range realRecords(b, DefaultMaxSize) {
 		part.add(item{rec: rec}, recordBytes(rec))
 	}
 	decoded := make([]sinkers.Row, part.len())
-	b.SetBytes(size / DefaultMaxSize)
+	b.SetBytes(part.bytes / DefaultMaxSize)
 	b.ResetTimer()
 	for range b.N/DefaultMaxSize + 1 {
 		_, letters := decodeBatch(&part, decoded, time.Now(), 1)
