@@ -21,6 +21,7 @@ type item struct {
 type batch struct {
 	items []item
 	rows  []sinkers.Row // nil until they are decoded
+	whole bool          // nobody else has a part of rows
 	bytes int64         // as in Kafka
 
 	tries    int       // how often it was written in vain
@@ -38,7 +39,7 @@ func (b *batch) add(it item, bytes int64) {
 // slice returns rows from to to, with the batch's history, sharing its memory.
 func (b *batch) slice(from, to int) *batch {
 	part := *b
-	part.rows, part.items = b.rows[from:to:to], b.items[from:to:to]
+	part.rows, part.items, part.whole = b.rows[from:to:to], b.items[from:to:to], false
 	part.bytes = 0
 	for i := range part.items {
 		part.bytes += recordBytes(part.items[i].rec)

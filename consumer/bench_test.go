@@ -13,7 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firetrail/firetrail"
-	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/kafkaclient"
 	"github.com/firetrail/firetrail/sinkers"
 )
@@ -80,7 +79,7 @@ func bareRun(b *testing.B, broker, group string, decode bool) time.Duration {
 		if decode {
 			part := &batch{}
 			f.EachRecord(func(r *kgo.Record) { part.add(item{rec: r}, recordBytes(r)) })
-			_, letters := decodeBatch(part, time.Now(), runtime.GOMAXPROCS(0))
+			_, letters := decodeBatch(part, make([]sinkers.Row, part.len()), time.Now(), runtime.GOMAXPROCS(0))
 			require.Empty(b, letters)
 		}
 	}
@@ -141,22 +140,15 @@ func BenchmarkWorker(b *testing.B) {
 // BenchmarkDecode makes rows of real records, as the decode stage does, in one goroutine.
 func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
-	rows := testenv.NewRealRows(b).Take(DefaultMaxSize)
 	var part batch
-	var size int64
-	for i := range rows {
-		value, err := rows[i].AppendCloudEvent(nil)
-		require.NoError(b, err)
-		rec := &kgo.Record{Key: []byte(rows[i].Tenant), Value: value, Headers: []kgo.RecordHeader{{
-			Key: firetrail.ContentTypeHeader, Value: []byte(firetrail.ContentType),
-		}}}
-		size += int64(len(value))
+	for _, rec := range realRecords(b, DefaultMaxSize) {
 		part.add(item{rec: rec}, recordBytes(rec))
 	}
-	b.SetBytes(size / DefaultMaxSize)
+	decoded := make([]sinkers.Row, part.len())
+	b.SetBytes(part.bytes / DefaultMaxSize)
 	b.ResetTimer()
 	for range b.N/DefaultMaxSize + 1 {
-		_, letters := decodeBatch(&part, time.Now(), 1)
+		_, letters := decodeBatch(&part, decoded, time.Now(), 1)
 		require.Empty(b, letters)
 	}
 }

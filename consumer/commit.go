@@ -61,6 +61,9 @@ func (c *committer) run(ctx context.Context) error {
 		for _, r := range reports {
 			r.Committed = committed
 			c.cfg.OnBatch(r)
+			if r.reuse {
+				c.rows.put(r.Rows)
+			}
 		}
 	}
 	return nil

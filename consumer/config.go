@@ -162,6 +162,8 @@ type BatchReport struct {
 	// Committed says whether the offsets that the write allows are committed. If not, the rows may come
 	// again, as duplicates.
 	Committed bool
+
+	reuse bool // Rows, once OnBatch has returned
 }
 
 // orDefault puts def in the place of zero; negative values stay.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -102,7 +103,7 @@ func (s *decodeStage) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b, letters := decodeBatch(b, time.Now(), runtime.GOMAXPROCS(0))
+		b, letters := decodeBatch(b, s.rows.get(b.len()), time.Now(), runtime.GOMAXPROCS(0))
 		for _, l := range letters {
 			s.post.send(l)
 		}
@@ -117,10 +118,29 @@ func (s *decodeStage) run(ctx context.Context) error {
 	}
 }
 
-// decodeBatch fills in the rows of b, with so many goroutines, and returns it without the records that are letters.
-func decodeBatch(b *batch, now time.Time, goroutines int) (*batch, []*letter) {
+// rowPool keeps the memory of rows that are stored for those of the next batches. The garbage collector takes what is not
+// used, so that a worker that has caught up holds none.
+type rowPool struct{ free sync.Pool }
+
+// get returns n rows, which may hold anything.
+func (p *rowPool) get(n int) []sinkers.Row {
+	if rows, _ := p.free.Get().(*[]sinkers.Row); rows != nil && cap(*rows) >= n {
+		return (*rows)[:n]
+	}
+	return make([]sinkers.Row, n)
+}
+
+// put takes rows that nobody uses any more.
+func (p *rowPool) put(rows []sinkers.Row) {
+	clear(rows) // so that they hold no record's memory
+	p.free.Put(&rows)
+}
+
+// decodeBatch fills in the rows of b, in the memory given for them, with so many goroutines, and returns it without the
+// records that are letters.
+func decodeBatch(b *batch, rows []sinkers.Row, now time.Time, goroutines int) (*batch, []*letter) {
 	n := b.len()
-	b.rows = make([]sinkers.Row, n)
+	b.rows, b.whole = rows, true
 	goroutines = max(min(goroutines, n/minChunk), 1)
 	var (
 		chunks  errgroup.Group

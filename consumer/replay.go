@@ -321,7 +321,7 @@ func (r *replaying) flush(ctx context.Context) error {
 	b := r.filled
 	r.filled, r.held = batch{}, nil
 	if b.len() > 0 {
-		rest, letters := decodeBatch(&b, time.Now(), runtime.GOMAXPROCS(0))
+		rest, letters := decodeBatch(&b, make([]sinkers.Row, b.len()), time.Now(), runtime.GOMAXPROCS(0))
 		r.held = letters
 		if err := r.write(ctx, rest); err != nil {
 			return err

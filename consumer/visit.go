@@ -64,7 +64,7 @@ func (l *lane) visit(hard context.Context, b *batch) (left leftover) {
 	w := l.writer
 	if b != nil && b.rows == nil {
 		var letters []*letter
-		b, letters = decodeBatch(b, time.Now(), max(runtime.GOMAXPROCS(0)/2, 1))
+		b, letters = decodeBatch(b, w.rows.get(b.len()), time.Now(), max(runtime.GOMAXPROCS(0)/2, 1))
 		for _, letter := range letters {
 			w.post.send(letter)
 		}

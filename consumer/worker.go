@@ -27,6 +27,7 @@ type Worker struct {
 	store *store
 	post  *postman
 	stats counters
+	rows  rowPool
 
 	perTenant sinkers.PerTenant // nil: there is one database
 

@@ -140,8 +140,13 @@ func (w *writer) stored(b *batch, res sinkers.Result, took time.Duration) {
 	for i := range conflicts {
 		w.letter(b.slice(i, i+1), dlq.ReasonConflict, errConflict(b, i, res))
 	}
-	if w.cfg.OnBatch != nil {
-		w.reports = append(w.reports, BatchReport{Rows: b.rows, Result: res, Duration: took})
+	// Of a batch that was tried before, parts may wait elsewhere.
+	reuse := b.whole && b.tries == 0
+	switch {
+	case w.cfg.OnBatch != nil:
+		w.reports = append(w.reports, BatchReport{Rows: b.rows, Result: res, Duration: took, reuse: reuse})
+	case reuse:
+		w.rows.put(b.rows)
 	}
 }
 
