@@ -68,7 +68,7 @@ func (r *run) play(t *testing.T) {
 		}
 	}
 	r.await(t, begun.Add(r.duration))
-	require.Eventually(t, func() bool { return r.supervise(t) }, 2*time.Minute, 50*time.Millisecond, "not all is up: %s", r)
+	require.Eventually(t, func() bool { return r.supervise(t) }, 5*time.Minute, 50*time.Millisecond, "not all is up: %s", r)
 	require.NoError(t, r.faults.Wait())
 }
 
