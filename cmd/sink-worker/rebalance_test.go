@@ -229,7 +229,7 @@ func (f *fleet) eventually(what string, ok func() bool) {
 }
 
 func assertEventually(ok func() bool) bool {
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
 		if ok() {
 			return true
 		}
