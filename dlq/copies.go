@@ -198,8 +198,8 @@ func (d *Dir) copyFile(ctx context.Context, n fileName, put func(context.Context
 	var putErr error
 	err = d.eachEntry(context.WithoutCancel(ctx), d.path(n), func(e entry, line []byte) error {
 		copies = append(copies, e.Copied)
-		if e.Copied != NoCopy || putErr != nil {
-			return nil
+		if failed := putErr != nil; failed || e.Copied != NoCopy {
+			return nil // it stays as it is, for the next time
 		}
 		chunk, of = append(chunk, e.Letter), append(of, len(copies)-1)
 		if size += len(line); len(chunk) >= copyLetters || size >= copyBytes {
