@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -108,4 +109,18 @@ func TestPace(t *testing.T) {
 	require.Equal(t, 10_000, p.limit(now.Add(time.Hour)))
 	p.quick.high = 5
 	require.Equal(t, 10_000, p.limit(now), "it is behind itself")
+}
+
+// Writes that take about as long whatever their size stay large: by chance one that was halved may look quicker.
+func TestPaceOfEvenWrites(t *testing.T) {
+	p := newPace(Batch{MaxSize: 10_000, MinFlushInterval: 100 * time.Millisecond})
+	rnd := rand.New(rand.NewPCG(1, 2))
+	few := 0
+	for range 10_000 {
+		p.wrote(p.rows, time.Duration((0.6+0.8*rnd.Float64())*float64(time.Second)))
+		if p.rows < 10_000/8 {
+			few++
+		}
+	}
+	require.Less(t, few, 500)
 }

@@ -18,6 +18,7 @@ type pace struct {
 	max     int           // Batch.MaxSize
 	rows    int           // what can be written in that time, as far as is known
 	before  time.Duration // what a write took before rows was halved; 0: it was not halved last
+	best    float64       // rows a second, of the quickest write
 	quick   *partition    // that had caught up last
 	quickAt time.Time     // when a record of it came
 }
@@ -34,13 +35,27 @@ func (p *pace) limit(now time.Time) int {
 	return p.max
 }
 
+// dearest is how many times as long small batches may take for the same rows: beyond it quick writes would leave the
+// partition that is behind further and further behind.
+const dearest = 4
+
 // wrote takes note of how long a write took. One of fewer rows than there may be says nothing, nor does one of more,
-// which was cut before.
+// which was cut before, but how quick the database can be.
 func (p *pace) wrote(rows int, took time.Duration) {
-	if rows < p.rows*3/4 || rows > p.rows*5/4 {
+	if rows < p.rows*3/4 {
+		return
+	}
+	rate := float64(rows) / max(took, time.Microsecond).Seconds()
+	slow := rate*dearest < p.best
+	if p.best = max(p.best, rate); slow && p.rows == p.max {
+		p.best, slow = rate, false // it is no longer as quick as it was
+	}
+	if rows > p.rows*5/4 {
 		return
 	}
 	switch {
+	case slow: // it came to this by some writes that were quick by chance
+		p.rows, p.before = min(p.rows*2, p.max), 0
 	case took <= p.target/2:
 		p.rows, p.before = min(p.rows*2, p.max), 0
 	case took <= p.target:
