@@ -204,5 +204,5 @@ func TestPlan(t *testing.T) {
 // The databases.
 const (
 	useClickHouse = "clickhouse"
-	useSQLite     = "useSQLite"
+	useSQLite     = "sqlite"
 )
