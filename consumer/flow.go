@@ -30,7 +30,7 @@ type flow struct {
 var errClosed = errors.New("closed")
 
 func newFlow(limit int64, limits Batch) *flow {
-	f := &flow{
+	return &flow{
 		limit: limit,
 		parts: map[source]*partition{},
 		queue: newQueue(limits),
@@ -38,8 +38,6 @@ func newFlow(limit int64, limits Batch) *flow {
 		room:  make(chan struct{}, 1),
 		idle:  make(chan struct{}, 1),
 	}
-	f.queue.last = time.Now() // the first batch gathers as the others do
-	return f
 }
 
 // signal wakes the one that waits on c, or the next one to do so.
