@@ -21,8 +21,9 @@ import (
 // counts is the ratio.
 //
 // A page whose events lie in two parts of the table reads each column in both, which takes longer wherever it is. With 5M
-// events the thousandth is just that one, and the first is not: so "tenant" goes by the pages around it, and "tenant across
-// parts" compares a first page that lies in two parts with a far one that does.
+// events the thousandth is just that one, and the first is not: so "tenant" goes by the pages around it, "tenant across
+// parts" compares a first page that lies in two parts with a far one that does, and "tenant to the page" is the thousandth
+// itself, wherever it lies.
 func BenchmarkPages(b *testing.B) {
 	const tenants, limit, thousandth = 20, sinkers.DefaultLimit, 999 * sinkers.DefaultLimit
 	total := 1_100_000
@@ -38,6 +39,13 @@ func BenchmarkPages(b *testing.B) {
 		var far []sinkers.Query
 		for i := range tenants {
 			far = append(far, after(b, s, tenantName(i), thousandth+(i-10)*limit))
+		}
+		benchmarkPages(b, s, far)
+	})
+	b.Run("tenant to the page", func(b *testing.B) {
+		var far []sinkers.Query
+		for i := range tenants {
+			far = append(far, after(b, s, tenantName(i), thousandth))
 		}
 		benchmarkPages(b, s, far)
 	})
