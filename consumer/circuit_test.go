@@ -91,12 +91,12 @@ func TestCircuitOfEachTenant(t *testing.T) {
 		w.await("another's", func() bool { return f.of("a").Len() == 20 })
 		require.NoError(t, r.Ready())
 		require.Contains(t, r.Stats().Circuit.Reason, errDown.Error())
-		tries := 0
-		f.set("down", func(context.Context) error { tries++; return errDown })
+		var tries atomic.Int32
+		f.set("down", func(context.Context) error { tries.Add(1); return errDown })
 		f.of("down").OnWrite(func(context.Context, sinkers.Batch) error { t.Error("written to while away"); return errDown })
 		pass(10 * time.Minute)
-		require.LessOrEqual(t, tries, 30, "it is asked every half minute at the most")
-		require.GreaterOrEqual(t, tries, 15)
+		require.LessOrEqual(t, int(tries.Load()), 30, "it is asked every half minute at the most")
+		require.GreaterOrEqual(t, int(tries.Load()), 15)
 		f.of("down").OnWrite(nil)
 		f.set("down", nil)
 		w.await("the way back", func() bool { return f.of("down").Len() == 10 && r.Stats().AwayTenants == 0 })

@@ -65,6 +65,9 @@ func (w *Worker) await(ctx context.Context) error {
 		w.stats.setState(Starting, err.Error())
 		w.log.Warn("not started yet; trying again", "err", err)
 		next, _ := backoff.Next()
+		if !missing.IsZero() { // whoever forgot a topic is told soon
+			next = min(next, missingFor/5)
+		}
 		if err := sleepOr(ctx, next, nil); err != nil {
 			return err
 		}
