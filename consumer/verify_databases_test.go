@@ -42,8 +42,10 @@ func TestVerifyDatabases(t *testing.T) {
 	for _, protocol := range []string{clickhouse.Native, clickhouse.HTTP} {
 		t.Run("clickhouse "+protocol, func(t *testing.T) {
 			server := testenv.SharedClickHouse(t)
-			cfg := clickhouse.Config{Addrs: []string{server.Addr()}, Protocol: protocol, Database: server.Database(t),
-				User: testenv.ClickHouseUser, Password: testenv.ClickHousePassword}
+			cfg := clickhouse.Config{
+				Addrs: []string{server.Addr()}, Protocol: protocol, Database: server.Database(t),
+				User: testenv.ClickHouseUser, Password: testenv.ClickHousePassword,
+			}
 			if protocol == clickhouse.HTTP {
 				cfg.Addrs = []string{server.HTTPAddr()}
 			}

@@ -196,14 +196,16 @@ func (d *Dir) copyFile(ctx context.Context, n fileName, put func(context.Context
 		return err
 	}
 	var putErr error
+	done := false // with putting: it failed
 	err = d.eachEntry(context.WithoutCancel(ctx), d.path(n), func(e entry, line []byte) error {
 		copies = append(copies, e.Copied)
-		if failed := putErr != nil; failed || e.Copied != NoCopy {
+		if done || e.Copied != NoCopy {
 			return nil // it stays as it is, for the next time
 		}
 		chunk, of = append(chunk, e.Letter), append(of, len(copies)-1)
 		if size += len(line); len(chunk) >= copyLetters || size >= copyBytes {
 			putErr = flush()
+			done = putErr != nil
 		}
 		return nil
 	}, func(damage *DamageError) error { return damage })
