@@ -224,7 +224,9 @@ func (r *run) lag(ctx context.Context) (int64, error) {
 // drain waits until all that was fired is where it belongs, and ends everything.
 func (r *run) drain(t *testing.T) {
 	begun := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	// A long run can leave a long backlog, of which each bad record that only halving finds costs many writes.
+	limit := 4*time.Minute + r.duration
+	ctx, cancel := context.WithTimeout(t.Context(), limit+time.Minute)
 	defer cancel()
 	for _, p := range r.producer {
 		p.signal(t, syscall.SIGTERM)
@@ -244,7 +246,7 @@ func (r *run) drain(t *testing.T) {
 		r.supervise(t)
 		lag, err := r.lag(ctx)
 		return err == nil && lag == 0
-	}, 4*time.Minute, 200*time.Millisecond, "the workers do not catch up: %s", r.worker[0].tail())
+	}, limit, 200*time.Millisecond, "the workers do not catch up: %s", r.worker[0].tail())
 	r.DrainSeconds = time.Since(begun).Seconds()
 	for _, p := range r.worker {
 		p.signal(t, syscall.SIGTERM)
