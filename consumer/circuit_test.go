@@ -117,13 +117,14 @@ func TestReasonsForNotBeingReady(t *testing.T) {
 
 		r := w.start(nil)
 		w.await("start", func() bool { return r.Ready() == nil })
-		var away atomic.Bool
+		var away, letters atomic.Bool
 		away.Store(true)
-		w.produce(garbage())
 		w.cluster.ControlKey(kmsg.Produce.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
 			w.cluster.KeepControl()
-			return nil, errors.New("refused"), away.Load()
+			// The first is the test's own, below; the letter may follow before that has returned.
+			return nil, errors.New("refused"), letters.Swap(true) && away.Load()
 		})
+		w.produce(garbage())
 		w.await("the letter", func() bool { return r.Ready() != nil })
 		require.EqualError(t, r.Ready(), "letters can't be written, and 1 partitions wait for that")
 		away.Store(false)

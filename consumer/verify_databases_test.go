@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -33,7 +32,7 @@ type verified interface {
 
 // TestVerifyDatabases: the same trail, with something missing for every reason, has the same report from every database.
 func TestVerifyDatabases(t *testing.T) {
-	t.Cleanup(http.DefaultClient.CloseIdleConnections) // libsql's driver uses that
+	t.Cleanup(func() { require.NoError(t, testenv.Disconnect()) })
 	t.Run("sqlite", func(t *testing.T) {
 		s, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "audit.db")})
 		require.NoError(t, err)

@@ -2,17 +2,21 @@ package libsql
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/firetrail/firetrail/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	http.DefaultClient.CloseIdleConnections() // those that the client library keeps for later
-	if err := goleak.Find(); err != nil && code == 0 {
+	err := testenv.Disconnect()
+	if err == nil {
+		err = goleak.Find()
+	}
+	if err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
