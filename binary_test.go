@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/firetrail/firetrail/internal/race"
 )
 
 func stampOf(e *Event) Stamp {
@@ -199,7 +201,7 @@ func TestAppendBinaryAllocatesNothing(t *testing.T) {
 		buf, _, _ = e.AppendBinary(buf[:0])
 		buf = StampBinary(buf, Stamp{Time: 1, Seq: 2, Source: "s"})
 	}), "the event must not escape")
-	if raceEnabled {
+	if race.Enabled {
 		return // sync.Pool drops at random under the race detector
 	}
 	require.Zero(t, testing.AllocsPerRun(1000, func() {

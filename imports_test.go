@@ -40,6 +40,7 @@ var imports = map[string][]string{
 	"internal/embedded":         {},
 	"internal/testenv":          {"", "sinkers", "wal"},
 	"internal/crashtest":        {}, // tests alone
+	"internal/race":             {},
 	"internal/chaos":            {}, // tests alone
 	"cmd":                       {anyOfOurs},
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/firetrail/firetrail/internal/race"
 )
 
 // script is a run that comes by everything a log does: rotation, release, deletion, a degraded spell, closing
@@ -58,7 +60,7 @@ func TestEveryCall(t *testing.T) {
 	cfg := small(nil)
 	cfg.MaxRecord, cfg.SegmentSize = 256, 2<<10
 	calls := 0
-	for at := 0; at == 0 || at < calls; at++ {
+	for at := 0; at == 0 || at < calls; at += race.Stride(3) {
 		fsys := newMemFS()
 		s := &script{cfg: cfg}
 		s.cfg.FS = fsys
@@ -134,7 +136,7 @@ func TestEveryFault(t *testing.T) {
 		for _, lasting := range []int{1, 20, 1 << 30} {
 			t.Run(fmt.Sprint(what, " ", lasting), func(t *testing.T) {
 				t.Parallel()
-				for at := 0; ; at++ {
+				for at := 0; ; at += race.Stride(5) {
 					fsys := newMemFS()
 					s := &script{cfg: cfg}
 					s.cfg.FS = fsys

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/firetrail/firetrail/internal/race"
 )
 
 // heapMapping is a mapping of nothing.
@@ -66,7 +68,7 @@ func TestRingEveryBit(t *testing.T) {
 		owner[p] = seq
 	}
 	b := slices.Clone(good)
-	for bit := range len(good) * 8 {
+	for bit := 0; bit < len(good)*8; bit += race.Stride(13) {
 		pos := bit / 8
 		b[pos] ^= 1 << (bit % 8)
 		s, err := scanRing(b, logID{1})
@@ -177,7 +179,7 @@ func TestRingDamageAtOpen(t *testing.T) {
 		used += frameHeader + len(payload(seq))
 	}
 	last := used - frameHeader - len(payload(n))
-	for at := range used {
+	for at := 0; at < used; at += race.Stride(3) {
 		if at > ringTail+tailSize && at < ringCopy || at > ringCopy+ringTail+tailSize && at < ringPage {
 			continue
 		}

@@ -57,7 +57,7 @@ func TestReadyzOfAFullDisk(t *testing.T) {
 	}
 	require.ErrorIs(t, err, unix.ENOSPC)
 	require.NoError(t, ballast.Close())
-	events := trail(20_000)
+	events := trail(4_000)
 	produce(t, b, events)
 	await(shows("/readyz", http.StatusServiceUnavailable, "paused: the database is away since ", "database or disk is full", `"circuit":"open"`))
 	await(shows("/metrics", http.StatusOK, `firetrail_worker_circuits{state="open"} 1`, "firetrail_worker_circuit_trips_total 1",
@@ -67,7 +67,7 @@ func TestReadyzOfAFullDisk(t *testing.T) {
 	require.NoError(t, os.Remove(ballast.Name()))
 	require.NoError(t, unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT, "size=128m"))
 	await(shows("/readyz", http.StatusOK, `"circuit":"closed"`))
-	await(shows("/metrics", http.StatusOK, "firetrail_worker_stored_total 20000", `firetrail_worker_letters_total{reason="refused"} 0`,
+	await(shows("/metrics", http.StatusOK, "firetrail_worker_stored_total 4000", `firetrail_worker_letters_total{reason="refused"} 0`,
 		`firetrail_worker_circuits{state="open"} 0`))
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, <-p.ended, "%s", &p.logs)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/firetrail/firetrail/internal/race"
 	"github.com/firetrail/firetrail/sinkers"
 	"github.com/firetrail/firetrail/sinkers/sinkertest"
 	"github.com/firetrail/firetrail/sinkers/sqlite"
@@ -22,6 +23,7 @@ func TestConformance(t *testing.T) {
 	}
 	temp := func(t *testing.T) string { return filepath.Join(t.TempDir(), "audit.db") }
 	sinkertest.Run(t, func(t *testing.T) sinkers.Sinker { return open(t, sqlite.Config{Path: temp(t)}) },
+		sinkertest.LargeBatch(10_000/race.Stride(5)),
 		sinkertest.Retained(func(t *testing.T, r sinkers.Retention) sinkers.Sinker {
 			return open(t, sqlite.Config{Path: temp(t), Retention: r})
 		}),

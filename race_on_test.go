@@ -1,5 +1,0 @@
-//go:build race
-
-package firetrail
-
-const raceEnabled = true
