@@ -41,6 +41,7 @@ var imports = map[string][]string{
 	"internal/testenv":          {"", "sinkers", "wal"},
 	"internal/crashtest":        {}, // tests alone
 	"internal/race":             {},
+	"internal/smalldisk":        {}, // tests alone
 	"internal/chaos":            {}, // tests alone
 	"cmd":                       {anyOfOurs},
 }

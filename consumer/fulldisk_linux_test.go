@@ -3,56 +3,24 @@ package consumer_test
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/consumer"
 	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/internal/smalldisk"
 	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/kafkaclient"
 	"github.com/firetrail/firetrail/sinkers"
 	"github.com/firetrail/firetrail/sinkers/sqlite"
 )
-
-// smallDisk mounts a file system of so many MiB; empty where that isn't allowed.
-func smallDisk(t *testing.T, mib int) string {
-	t.Helper()
-	dir := t.TempDir()
-	err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", mib))
-	if errors.Is(err, unix.EPERM) {
-		t.Log("not tried: only root may mount a small file system to fill")
-		return ""
-	}
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH)) })
-	return dir
-}
-
-// fill leaves no room on a file system; what it returns makes room again.
-func fill(t *testing.T, dir string) (empty func()) {
-	t.Helper()
-	name := filepath.Join(dir, "ballast")
-	f, err := os.Create(name)
-	require.NoError(t, err)
-	for _, size := range []int{1 << 20, 4 << 10, 1} { // to the last byte
-		for err = nil; err == nil; {
-			_, err = f.Write(make([]byte, size))
-		}
-		require.ErrorIs(t, err, unix.ENOSPC)
-	}
-	require.NoError(t, f.Close())
-	return func() { require.NoError(t, os.Remove(name)) }
-}
 
 // probed is a sink that verify can read, and that counts how often it is probed.
 type probed struct {
@@ -72,7 +40,7 @@ func (p *probed) Probe(ctx context.Context, size int) error {
 }
 
 // aFullDiskIsNoPoison has a worker store events while its database's disk fills up, twice, and empties again.
-func aFullDiskIsNoPoison(t *testing.T, disk string, db readable) {
+func aFullDiskIsNoPoison(t *testing.T, disk *smalldisk.Disk, db readable) {
 	sink := &probed{readable: db}
 	addrs := testenv.Broker(t)
 	topic, group := testenv.Unique(t), testenv.Unique(t)
@@ -126,7 +94,7 @@ func aFullDiskIsNoPoison(t *testing.T, disk string, db readable) {
 	fire(200)
 	await("the first", stored)
 	for round := range int64(2) { // the second time in a database that was full before
-		empty := fill(t, disk)
+		disk.Fill(t)
 		fire(400)
 		await("the outage", func() bool { return w.Stats().CircuitTrips == round+1 })
 		t.Logf("away: %s", w.Stats().Circuit.Reason)
@@ -134,7 +102,7 @@ func aFullDiskIsNoPoison(t *testing.T, disk string, db readable) {
 		before := sink.probes.Load()
 		await("some probes of a full disk", func() bool { return sink.probes.Load() > before+3 })
 		require.NotEqual(t, consumer.CircuitClosed, w.Stats().Circuit.State)
-		empty()
+		require.True(t, disk.Empty(t))
 		await("all", stored)
 	}
 	s := w.Stats()
@@ -153,11 +121,11 @@ func aFullDiskIsNoPoison(t *testing.T, disk string, db readable) {
 
 // P7: a full disk never makes poison, in SQLite.
 func TestFullDiskOfSQLite(t *testing.T) {
-	disk := smallDisk(t, 48)
-	if disk == "" {
+	disk := smalldisk.Mount(t, t.TempDir(), 48)
+	if disk == nil {
 		return
 	}
-	sink, err := sqlite.Open(deadline(t), sqlite.Config{Path: filepath.Join(disk, "audit.db")})
+	sink, err := sqlite.Open(deadline(t), sqlite.Config{Path: filepath.Join(disk.Dir, "audit.db")})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, sink.Close()) })
 	aFullDiskIsNoPoison(t, disk, sink)

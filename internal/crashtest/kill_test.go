@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firetrail/firetrail/internal/embedded"
+	"github.com/firetrail/firetrail/internal/smalldisk"
 	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/producer"
 	"github.com/firetrail/firetrail/wal"
@@ -91,7 +92,7 @@ type trail struct {
 	addrs  []string
 	topic  string
 	lives  []testenv.Witness
-	disk   disk
+	disk   *smalldisk.Disk
 }
 
 func newTrail(t *testing.T, o ordeal) *trail {
@@ -108,7 +109,7 @@ func newTrail(t *testing.T, o ordeal) *trail {
 		tr.addrs = tr.broker.Addrs()
 	}
 	if o.full {
-		tr.disk = smallDisk(t, tr.dir)
+		tr.disk = smalldisk.Mount(t, tr.dir, 24)
 	}
 	return tr
 }
@@ -146,7 +147,9 @@ func (tr *trail) round(t *testing.T) {
 			c.wait(rand.N(30 * time.Millisecond))
 		}
 		if tr.o.full {
-			tr.disk.toggle(t)
+			if !tr.disk.Empty(t) {
+				tr.disk.Fill(t)
+			}
 			c.wait(rand.N(30 * time.Millisecond))
 		}
 		if tr.o.stop {
@@ -181,7 +184,8 @@ func (tr *trail) end(t *testing.T, sum *tally) {
 		require.NoError(t, tr.broker.Restore())
 	}
 	if tr.o.full {
-		tr.disk.free(t)
+		tr.disk.Empty(t)
+		tr.disk.Grow(t, 256) // for all that is there, and as much again
 	}
 	letters := tr.drain(t)
 	arrived := ledger{}
