@@ -47,10 +47,13 @@ func (b *batch) slice(from, to int) *batch {
 	return &part
 }
 
-// halves returns the two halves of a batch of more than one row.
-func (b *batch) halves() [2]*batch {
+// halves returns the two halves of a batch; of one row, that alone.
+func (b *batch) halves() []*batch {
+	if b.len() == 1 {
+		return []*batch{b}
+	}
 	mid := b.len() / 2
-	return [2]*batch{b.slice(0, mid), b.slice(mid, b.len())}
+	return []*batch{b.slice(0, mid), b.slice(mid, b.len())}
 }
 
 // only returns the rows for which keep is true, with the batch's history; the batch itself when that is

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"math/bits"
 	"slices"
+
+	"github.com/firetrail/firetrail/sinkers"
 )
 
 // errNothingStored is why a batch is taken for an outage although the sink answers.
@@ -17,13 +19,23 @@ type isolation struct {
 	ruling
 	patient bool
 
-	failed []*batch // their write has failed; they have more than one row; the largest is first
+	failed []part // the largest is first
 	turn   int
+	trust  int   // how many more wrong guesses than right ones there may be
 	begin  int64 // store.fresh at the beginning
-	dry    int   // writes that failed since the last that stored something new
+	dry    int   // writes that failed since the last that stored something new, but for those of a guess
 	limit  int   // of dry
 	alone  []accused
 }
+
+// part is rows, more than one, whose write has failed.
+type part struct {
+	*batch
+	err error
+}
+
+// maxWrong is how many guesses of a sink may be wrong in one search, beyond those that were right, until no more are followed.
+const maxWrong = 3
 
 // accused is a row that failed by itself.
 type accused struct {
@@ -36,6 +48,11 @@ type accused struct {
 // is good where the bad rows are close together, and with the smallest, which does where they are
 // scattered. Of n rows, k of them bad, that takes at most 2k(1+log2(n/k)) writes, and a probe for each
 // that fails.
+//
+// Where the sink guesses which row it is ([sinkers.Suspect]), that one is written by itself, and then the halves of
+// the others, or at first, since mostly one row is bad, all of them: while its guesses are right that takes 3 writes for each
+// bad row, and 2 if it is the only one. A wrong guess costs the write of that row, and a sink that is wrong
+// more often than right isn't followed for long: whatever it says, it takes at most 2k+4 writes more than without.
 //
 // Rows with an id that a row before them has wait until that one's fate is known, since of several with one id the first is
 // to be stored: else a forged row in a good half would come before the event that it is forged from, in a bad one.
@@ -55,8 +72,8 @@ func (s *store) isolate(ctx context.Context, b *batch, cause error, r ruling, pa
 		return s.inTurn(ctx, first, again, r, patient)
 	}
 	i := &isolation{
-		store: s, ruling: r, patient: patient,
-		failed: []*batch{b}, begin: s.fresh.Load(), limit: 4*bits.Len(uint(b.len())) + 16,
+		store: s, ruling: r, patient: patient, trust: maxWrong,
+		failed: []part{{b, cause}}, begin: s.fresh.Load(), limit: 4*bits.Len(uint(b.len())) + 16,
 	}
 	for rest == nil && len(i.failed) > 0 {
 		rest, err = i.split(ctx, i.next())
@@ -82,41 +99,76 @@ func (s *store) inTurn(ctx context.Context, first, again *batch, r ruling, patie
 	return rest, err
 }
 
-// next takes the part to be halved next.
-func (i *isolation) next() (part *batch) {
+// next takes the part to be searched next.
+func (i *isolation) next() (p part) {
 	last := len(i.failed) - 1
 	if i.turn++; i.turn%2 == 0 {
-		part, i.failed = i.failed[last], i.failed[:last]
+		p, i.failed = i.failed[last], i.failed[:last]
 	} else {
-		part, i.failed = i.failed[0], i.failed[1:]
+		p, i.failed = i.failed[0], i.failed[1:]
 	}
-	return part
+	return p
 }
 
-// split writes the halves of part. If it gives up it returns all that is left.
-func (i *isolation) split(ctx context.Context, part *batch) (left *batch, why error) {
-	halves := part.halves()
-	for n, half := range halves {
-		before := i.fresh.Load()
-		rest, err := i.attempt(ctx, half, i.ruling)
-		if rest == nil {
-			if i.fresh.Load() > before {
-				i.dry = 0
-			}
-			continue
+// split writes p in pieces. If it gives up it returns all that is left.
+func (i *isolation) split(ctx context.Context, p part) (left *batch, why error) {
+	pieces := p.halves()
+	if at, ok := i.guess(p); ok {
+		others := p.only(func(n int) bool { return n != at })
+		rest, why := i.try(ctx, p.slice(at, at+1), 0)
+		if why != nil {
+			return i.left([]*batch{rest, others}), why
 		}
-		i.dry++
-		if why := i.giveUp(ctx, rest, err); why != nil {
-			return join(slices.Concat([]*batch{rest}, halves[n+1:], i.failed)), why
+		if pieces = others.halves(); rest == nil {
+			i.trust--
+		} else if i.trust++; i.turn == 1 {
+			pieces = []*batch{others}
 		}
-		if rest.len() == 1 {
-			i.alone = append(i.alone, accused{rest, err})
-			continue
+	}
+	for n, piece := range pieces {
+		if rest, why := i.try(ctx, piece, 1); why != nil {
+			return i.left(append([]*batch{rest}, pieces[n+1:]...)), why
 		}
-		at, _ := slices.BinarySearchFunc(i.failed, rest, func(a, b *batch) int { return cmp.Compare(b.len(), a.len()) })
-		i.failed = slices.Insert(i.failed, at, rest)
 	}
 	return nil, nil
+}
+
+// guess returns the row of p that the sink suspects, if it is believed.
+func (i *isolation) guess(p part) (at int, ok bool) {
+	at, ok = sinkers.Suspected(p.err)
+	return at, ok && i.trust > 0 && at >= 0 && at < p.len()
+}
+
+// try writes b, and keeps what fails to be searched, or as accused. It returns that, with the reason if it is time to give up.
+// A failure counts as dry for that.
+func (i *isolation) try(ctx context.Context, b *batch, dry int) (rest *batch, why error) {
+	before := i.fresh.Load()
+	rest, err := i.attempt(ctx, b, i.ruling)
+	if rest == nil {
+		if i.fresh.Load() > before {
+			i.dry = 0
+		}
+		return nil, nil
+	}
+	i.dry += dry
+	if why := i.giveUp(ctx, rest, err); why != nil {
+		return rest, why
+	}
+	if rest.len() == 1 {
+		i.alone = append(i.alone, accused{rest, err})
+		return rest, nil
+	}
+	at, _ := slices.BinarySearchFunc(i.failed, rest, func(p part, b *batch) int { return cmp.Compare(b.len(), p.len()) })
+	i.failed = slices.Insert(i.failed, at, part{rest, err})
+	return rest, nil
+}
+
+// left returns pieces and all parts that are still to be searched.
+func (i *isolation) left(pieces []*batch) *batch {
+	for _, p := range i.failed {
+		pieces = append(pieces, p.batch)
+	}
+	return join(pieces)
 }
 
 // giveUp returns why isolating is of no use any more after a write of rest has failed with err, or nil.

@@ -59,6 +59,10 @@ func TestPoisonCostsItselfAlone(t *testing.T) {
 		}},
 		{"permanent", func(ids map[firetrail.ID]bool) sinkertest.Hook { return poison(sinkers.Permanent(errStrange), ids) }},
 		{"not understood", func(ids map[firetrail.ID]bool) sinkertest.Hook { return poison(errStrange, ids) }},
+		{"guessed", func(ids map[firetrail.ID]bool) sinkertest.Hook {
+			return guessed(sinkers.Permanent(errStrange), ids, right)
+		}},
+		{"guessed wrong", func(ids map[firetrail.ID]bool) sinkertest.Hook { return guessed(errStrange, ids, wrong(ids)) }},
 	} {
 		for _, probes := range []bool{true, false} {
 			for name, at := range map[string][]int{
@@ -174,43 +178,55 @@ func TestLonePoison(t *testing.T) {
 
 // A database that goes away while a batch is being halved makes no letters of the rows it no longer takes.
 func TestDatabaseAwayInTheMiddleOfIsolating(t *testing.T) {
-	for _, probes := range []bool{true, false} {
-		t.Run(fmt.Sprintf("probes=%v", probes), func(t *testing.T) {
-			inWorld(t, 1, func(t *testing.T, w *world) {
-				events := w.events(1000, 0)
-				bad := pick(events, 17, 700)
-				writes := 0
-				w.sink.OnWrite(func(ctx context.Context, b sinkers.Batch) error {
-					if writes++; writes > 9 && writes < 400 {
-						w.sink.Away(errStrange) // in the middle of the bisection, for an hour
-						time.AfterFunc(time.Hour, func() { w.sink.Away(nil) })
-						writes = 400
-						return errStrange
+	type failing = func(error, map[firetrail.ID]bool) sinkertest.Hook
+	for _, c := range []struct {
+		name string
+		fail failing
+		away int // the write in which it goes: in the middle of the search
+	}{
+		{"silent", poison, 10},
+		{"guess", func(err error, bad map[firetrail.ID]bool) sinkertest.Hook { return guessed(err, bad, right) }, 5},
+		{"others", func(err error, bad map[firetrail.ID]bool) sinkertest.Hook { return guessed(err, bad, right) }, 6},
+		{"wrong", func(err error, bad map[firetrail.ID]bool) sinkertest.Hook { return guessed(err, bad, wrong(bad)) }, 5},
+	} {
+		for _, probes := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/probes=%v", c.name, probes), func(t *testing.T) {
+				inWorld(t, 1, func(t *testing.T, w *world) {
+					events := w.events(1000, 0)
+					bad := pick(events, 17, 700)
+					writes := 0
+					w.sink.OnWrite(func(ctx context.Context, b sinkers.Batch) error {
+						if writes++; writes >= c.away && writes < 400 {
+							w.sink.Away(errStrange) // for an hour
+							time.AfterFunc(time.Hour, func() { w.sink.Away(nil) })
+							writes = 400
+							return errStrange
+						}
+						return c.fail(errStrange, bad)(ctx, b)
+					})
+					r := w.start(func(c *Config) {
+						if !probes {
+							c.Sink = bare{w.sink}
+						}
+					})
+					pass(50 * time.Minute)
+					w.noLetters()
+					bound := 700
+					if !probes { // it has nothing else to ask with
+						bound = 7000
 					}
-					return poison(errStrange, bad)(ctx, b)
-				})
-				r := w.start(func(c *Config) {
-					if !probes {
-						c.Sink = bare{w.sink}
+					require.Less(t, len(w.sink.Writes()), bound, "it goes on isolating, or hammers the database")
+					for range 10 {
+						w.events(1, 0)
+						pass(10 * time.Minute)
 					}
+					w.awaitCommitted(0, 1010)
+					w.awaitStored(1008)
+					w.letters(2)
+					r.stop()
 				})
-				pass(50 * time.Minute)
-				w.noLetters()
-				bound := 700
-				if !probes { // it has nothing else to ask with
-					bound = 7000
-				}
-				require.Less(t, len(w.sink.Writes()), bound, "it goes on isolating, or hammers the database")
-				for range 10 {
-					w.events(1, 0)
-					pass(10 * time.Minute)
-				}
-				w.awaitCommitted(0, 1010)
-				w.awaitStored(1008)
-				w.letters(2)
-				r.stop()
 			})
-		})
+		}
 	}
 }
 

@@ -54,6 +54,34 @@ func IsPermanent(err error) bool {
 	return errors.As(err, &b) || errors.As(err, new(permanentError))
 }
 
+type suspectError struct {
+	error
+	index int
+}
+
+func (e suspectError) Unwrap() error { return e.error }
+
+// Suspect marks err, of a Write that stored nothing, with a guess at a row that is at fault: its index in Batch.Rows
+// as it was given, from 0. It is for a database that refuses the whole batch and whose message says where; what is known for
+// certain goes into a *BatchError. The guess is checked and is never a verdict: the worker writes that row by itself, and the
+// others without it, where it would have halved the batch. So a right one saves most of the search, and a wrong one costs
+// a write, that of a good row, for which the sink is believed less; one that is no index of the batch is ignored. Nothing else
+// depends on it: whether err is Permanent, and what it takes until the row is a dead letter, stay as they are.
+// Of several marks the outermost counts. Nil stays nil. It may be called concurrently.
+func Suspect(index int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return suspectError{err, index}
+}
+
+// Suspected returns the index of the row that err was marked with by Suspect; false if it wasn't.
+func Suspected(err error) (index int, ok bool) {
+	var s suspectError
+	ok = errors.As(err, &s)
+	return s.index, ok
+}
+
 // SchemaError is the error of opening a database whose schema isn't the one this program knows.
 type SchemaError struct {
 	Have int // the database's version

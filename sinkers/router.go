@@ -151,6 +151,9 @@ func (r *Router) Write(ctx context.Context, b Batch) (Result, error) {
 				bad.Rows = append(bad.Rows, RowError{part.indexes[row.Index], row.Err})
 			}
 		case err != nil:
+			if i, ok := Suspected(err); ok && i >= 0 && i < len(part.indexes) {
+				err = Suspect(part.indexes[i], err)
+			}
 			errs = append(errs, err)
 		default:
 			total.add(res, part.indexes)

@@ -52,7 +52,7 @@ type Sinker interface {
 	// duplicate or a conflict and changes nothing. It stores all of the batch or none, and returns an
 	// error in the second case: a *BatchError where rows are at fault and it can tell which, one
 	// marked by Permanent where it can only tell that trying again is of no use, any other for what
-	// may pass. It must not keep b.Rows. Where the database's answer may be lost on the way, an error
+	// may pass. An error of the last two kinds may come with a guess at the row: see Suspect. It must not keep b.Rows. Where the database's answer may be lost on the way, an error
 	// of the last kind leaves open which of the two it was: the rows are duplicates then, when they come again.
 	Write(ctx context.Context, b Batch) (Result, error)
 	// Query returns a page of events, newest first.

@@ -29,6 +29,7 @@ type columns struct {
 	old, new, metadata, extra             []string
 	ip, userAgent, requestID, traceparent []string
 
+	rows   []int  // where each is in the batch
 	tokens []byte // what the token is the sum of
 }
 
@@ -140,6 +141,7 @@ func (c *columns) reset() {
 		clear(*s)
 		*s = (*s)[:0]
 	}
+	c.rows = c.rows[:0]
 	c.time, c.recorded, c.outcome = c.time[:0], c.recorded[:0], c.outcome[:0]
 	c.seq, c.truncated = c.seq[:0], c.truncated[:0]
 }

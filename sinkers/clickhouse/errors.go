@@ -2,6 +2,8 @@ package clickhouse
 
 import (
 	"errors"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -27,27 +29,30 @@ const (
 	data                // the rows are: another try is of no use
 )
 
-const codeTooManyParts = 252
+const (
+	codeTooManyParts = 252
+	codeConstraint   = 469
+)
 
 // kinds of ClickHouse's error codes; all others are unknown.
 var kinds = map[int32]kind{
-	6:   data, // CANNOT_PARSE_TEXT
-	26:  data, // CANNOT_PARSE_QUOTED_STRING
-	27:  data, // CANNOT_PARSE_INPUT_ASSERTION_FAILED
-	38:  data, // CANNOT_PARSE_DATE
-	41:  data, // CANNOT_PARSE_DATETIME
-	53:  data, // TYPE_MISMATCH
-	69:  data, // ARGUMENT_OUT_OF_BOUND
-	70:  data, // CANNOT_CONVERT_TYPE
-	72:  data, // CANNOT_PARSE_NUMBER
-	117: data, // INCORRECT_DATA
-	128: data, // TOO_LARGE_ARRAY_SIZE
-	131: data, // TOO_LARGE_STRING_SIZE
-	321: data, // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
-	349: data, // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
-	407: data, // DECIMAL_OVERFLOW
-	469: data, // VIOLATED_CONSTRAINT
-	691: data, // UNKNOWN_ELEMENT_OF_ENUM
+	6:              data, // CANNOT_PARSE_TEXT
+	26:             data, // CANNOT_PARSE_QUOTED_STRING
+	27:             data, // CANNOT_PARSE_INPUT_ASSERTION_FAILED
+	38:             data, // CANNOT_PARSE_DATE
+	41:             data, // CANNOT_PARSE_DATETIME
+	53:             data, // TYPE_MISMATCH
+	69:             data, // ARGUMENT_OUT_OF_BOUND
+	70:             data, // CANNOT_CONVERT_TYPE
+	72:             data, // CANNOT_PARSE_NUMBER
+	117:            data, // INCORRECT_DATA
+	128:            data, // TOO_LARGE_ARRAY_SIZE
+	131:            data, // TOO_LARGE_STRING_SIZE
+	321:            data, // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+	349:            data, // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+	407:            data, // DECIMAL_OVERFLOW
+	codeConstraint: data, // VIOLATED_CONSTRAINT
+	691:            data, // UNKNOWN_ELEMENT_OF_ENUM
 
 	16:               outage, // NO_SUCH_COLUMN_IN_TABLE
 	20:               outage, // NUMBER_OF_COLUMNS_DOESNT_MATCH
@@ -120,6 +125,35 @@ func kindOf(err error) kind {
 		return data
 	}
 	return kinds[e.Code]
+}
+
+// violated is how the server says which row of an insert breaks a constraint of ours. The constraint's name is whoever made
+// it's, and what comes after the expression is the row's own text, so all of it up to there is held to the form.
+var violated = regexp.MustCompile("^Constraint +`(?:[^`\\\\]|\\\\.)*` for table (?:[^`\\s]+|`(?:[^`\\\\]|\\\\.)*`)\\.audit_events " +
+	`(?:\([0-9a-f-]+\) )?is violated at row ([0-9]{1,9})\. Expression: `)
+
+// violatedRow returns which row of an insert the server refuses it for, from 0: of all rows sent, in whatever blocks. No other
+// code comes with a row; nor does a constraint that is NULL, or can't be computed.
+func violatedRow(err error) (row int, ok bool) {
+	var e *clickhouse.Exception
+	if !errors.As(err, &e) || e.Code != codeConstraint {
+		return 0, false
+	}
+	m := violated.FindStringSubmatch(e.Message)
+	if m == nil {
+		return 0, false
+	}
+	n, _ := strconv.Atoi(m[1]) // nine digits at the most
+	return n - 1, n > 0
+}
+
+// suspect marks the error of an insert of the columns with the row of the batch that the server refuses it for. It counts the
+// rows that it was sent: those that were there already, or not to be stored, are none of them.
+func (c *columns) suspect(err error) error {
+	if row, ok := violatedRow(err); ok && row < len(c.rows) {
+		return sinkers.Suspect(c.rows[row], err)
+	}
+	return err
 }
 
 // sorted marks err as permanent where ClickHouse says that what it was given is at fault.

@@ -105,3 +105,62 @@ func TestTooManyParts(t *testing.T) {
 	require.Equal(t, outage, kindOf(parts))
 	require.Equal(t, data, kindOf(months))
 }
+
+// Which row it was, as the server says it: see TestRefusedRow.
+func TestViolatedRow(t *testing.T) {
+	const (
+		name  = "Constraint `no mallory` for table "
+		table = "audit_1.audit_events (e5de875e-f889-45a5-9675-4460c727f966) "
+		row   = "is violated at row 4. Expression: (actor_id != 'bad'). Column values: actor_id = 'bad'"
+	)
+	for _, c := range []struct {
+		name, message string
+		code          int32
+		row           int // -1: none
+	}{
+		{"native", name + table + row, 469, 3},
+		{"HTTP", name + table + row + ". (VIOLATED_CONSTRAINT) (version 26.9.2.1)", 469, 3},
+		{"the first", name + table + "is violated at row 1. Expression: (0). Column values: ", 469, 0},
+		{"an old server", "Constraint  `c` for table audit.audit_events is violated at row 50000. Expression: (0).", 469, 49_999},
+		{"a name like the message", "Constraint `a\\` is violated at row 7. Expression: ` for table " + table + row, 469, 3},
+		{"a quoted database", name + "`my audit`.audit_events (e5de875e) " + row, 469, 3},
+		{"a value like the message", name + table + "is violated. Expression: (x != ''). Column values: x = '` for table a.audit_events " + row + "'", 469, -1},
+		{"NULL", name + table + "is violated. Expression: (x).Constraint expression returns nullable column that contains null value", 469, -1},
+		{"another table, behind a view", name + "audit_1.by_actor (e5de875e-f889-45a5-9675-4460c727f966) " + row, 469, -1},
+		{"another code", name + table + row, 395, -1},
+		{"row 0", name + table + "is violated at row 0. Expression: (0)", 469, -1},
+		{"no number", name + table + "is violated at row -4. Expression: (0)", 469, -1},
+		{"beyond all", name + table + "is violated at row 12345678901. Expression: (0)", 469, -1},
+		{"cut off", name + table + "is violated at row 12", 469, -1},
+		{"something before it", "oh: " + name + table + row, 469, -1},
+		{"empty", "", 469, -1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var columns columns
+			for i := range 4 {
+				columns.rows = append(columns.rows, 10*i) // the others of the batch weren't sent
+			}
+			for _, err := range []error{
+				&clickhouse.Exception{Code: c.code, Message: c.message},
+				fmt.Errorf("sending: %w", &clickhouse.Exception{Code: c.code, Message: c.message}),
+			} {
+				row, ok := violatedRow(err)
+				require.Equal(t, c.row >= 0, ok)
+				if ok {
+					require.Equal(t, c.row, row)
+				}
+				marked := columns.suspect(err)
+				require.ErrorIs(t, marked, err)
+				require.Equal(t, kindOf(err), kindOf(marked))
+				i, ok := sinkers.Suspected(marked)
+				require.Equal(t, c.row >= 0 && c.row < 4, ok, "it is one of those sent")
+				if ok {
+					require.Equal(t, 10*c.row, i)
+				}
+			}
+		})
+	}
+	for _, err := range []error{nil, io.EOF} {
+		require.Equal(t, err, new(columns).suspect(err))
+	}
+}

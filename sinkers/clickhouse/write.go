@@ -85,7 +85,7 @@ func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (sinkers.Result, e
 			return res, err
 		}
 	}
-	return res, opened.Send()
+	return res, s.columns.suspect(opened.Send())
 }
 
 // answer is what the server knows of the rows of a write.
@@ -157,6 +157,7 @@ func (s *Sink) sort(rows []sinkers.Row, a *answer) (res sinkers.Result, refused 
 		switch {
 		case !found:
 			s.columns.add(r, &s.texts[i])
+			s.columns.rows = append(s.columns.rows, i)
 			res.Stored++
 		case hash == r.Hash:
 			res.Duplicates++
