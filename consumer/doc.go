@@ -27,7 +27,8 @@
 // record costs itself alone. The two pull in opposite directions whenever an error isn't understood, so
 // the worker asks for proof. A row is poison when the sink names it ([sinkers.BatchError]), or when it
 // fails by itself, again and again, while the same database stores other new things of its size in the
-// meantime: a probe row, where the sink is a [sinkers.Prober], or else other events. Until there is proof
+// meantime: a probe row, where the sink is a [sinkers.Prober], or else other events. Such rows are found by halving the batch,
+// or sooner where the sink guesses ([sinkers.Suspect]), which is no proof. Until there is proof
 // the row waits, and its partition's mark with it. A batch of which nothing can be stored is an outage:
 // the worker keeps it, pauses, and tries again; Kafka is the buffer.
 //

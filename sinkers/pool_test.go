@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math/rand/v2"
 	"slices"
@@ -213,6 +214,23 @@ func TestOneTenantsTroubleIsItsOwn(t *testing.T) {
 	require.Equal(t, 3, f.stores["fine"].Len())
 	cancel()
 	require.ErrorIs(t, <-slow, context.Canceled)
+}
+
+// TestSuspectsKeepTheirIndexes through the split into tenants.
+func TestSuspectsKeepTheirIndexes(t *testing.T) {
+	f := newFleet()
+	r := f.router(t, 2)
+	rows := slices.Concat(someRows(t, "a", 2), someRows(t, "b", 3), someRows(t, "a", 1))
+	_, err := r.Write(t.Context(), sinkers.Batch{Rows: rows})
+	require.NoError(t, err)
+	for in, out := range map[int]int{1: 3, 3: 3, -1: -1} { // what is none of the part's rows stays as it is
+		f.stores["b"].OnWrite(sinkertest.Fail(sinkers.Suspect(in, io.EOF)))
+		_, err = r.Write(t.Context(), sinkers.Batch{Rows: rows})
+		require.ErrorIs(t, err, io.EOF)
+		at, ok := sinkers.Suspected(err)
+		require.True(t, ok)
+		require.Equal(t, out, at)
+	}
 }
 
 // TestConflictsKeepTheirIndexes through the split into tenants.

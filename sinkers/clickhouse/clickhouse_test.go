@@ -26,6 +26,12 @@ func TestConformance(t *testing.T) {
 				sinkertest.Reopened(func(t *testing.T, s sinkers.Sinker) sinkers.Sinker {
 					return openWith(t, s.(*Sink).cfg)
 				}),
+				sinkertest.Refusing(func(t *testing.T, action string) sinkers.Sinker {
+					c := configOf(t, server, protocol)
+					s := openWith(t, c)
+					server.Exec(t, "ALTER TABLE "+c.Database+".audit_events ADD CONSTRAINT refuse CHECK action != '"+action+"'")
+					return s
+				}),
 				sinkertest.NewerSchema(func(t *testing.T) error {
 					c := configOf(t, server, protocol)
 					openWith(t, c)

@@ -3,11 +3,13 @@
 package clickhouse
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/sinkers"
 )
@@ -76,6 +78,67 @@ func TestWriteOpensInsertsInVain(t *testing.T) {
 				}
 			}
 			require.EqualValues(t, 10, expired)
+		})
+	}
+}
+
+// A row that breaks a constraint is suspected by its index in the batch, in large ones too, of which much was there, is expired or comes
+// twice. A constraint that is NULL or fails itself says no row.
+func TestRefusedRow(t *testing.T) {
+	for _, protocol := range []string{Native, HTTP} {
+		t.Run(protocol, func(t *testing.T) {
+			server := testenv.SharedClickHouse(t)
+			cfg := configOf(t, server, protocol)
+			s := openWith(t, cfg)
+			for _, c := range []string{
+				"`no mallory, is violated at row 1` CHECK actor_id != 'mallory'", "later CHECK actor_id != 'eve'",
+				"null_is_no CHECK nullIf(actor_id, 'null') != ''", "fails CHECK throwIf(actor_id = 'fails', 'no') = 0",
+			} {
+				server.Exec(t, "ALTER TABLE "+cfg.Database+".audit_events ADD CONSTRAINT "+c)
+			}
+			rows := someRows(t, "a", 0, 50_000)
+			for i := range rows[:20_000] {
+				rows[i].Time = rows[i].Time.AddDate(0, -1-i%3, 0)
+				rows[i].ID = firetrail.IDFrom(rows[i].Time, "a")
+				rows[i].Hash = rows[i].ContentHash()
+			}
+			_, err := s.Write(t.Context(), sinkers.Batch{Rows: rows[15_000:22_000]})
+			require.NoError(t, err)
+			_, err = s.Prune(t.Context(), rows[1].Time.Add(time.Microsecond), false) // and a month before it
+			require.NoError(t, err)
+			batch := slices.Concat(rows[:30_000], []sinkers.Row{rows[3], forged(rows[20_100])}, rows[30_000:])
+			bad := map[int]bool{}
+			for _, at := range []int{1, 7, 14_001, 14_002, 29_999, 30_002, 50_001} {
+				bad[at] = true
+				batch[at].Actor.ID = []string{"mallory", "eve"}[at%2]
+				batch[at].Hash = batch[at].ContentHash()
+			}
+			delete(bad, 1) // it is expired
+			for _, n := range []int{8, len(batch)} {
+				some := slices.Clone(batch[:n])
+				for tries := 0; ; tries++ {
+					_, err := s.Write(t.Context(), sinkers.Batch{Rows: some})
+					if err == nil {
+						require.Equal(t, map[int]int{8: 1, len(batch): 5}[n], tries) // by then row 7 is a conflict, and isn't sent
+						break
+					}
+					require.True(t, sinkers.IsPermanent(err))
+					at, ok := sinkers.Suspected(err)
+					require.True(t, ok, "%v", err)
+					require.True(t, bad[at], "row %d is good: %v", at, err)
+					some[at].Actor.ID = "bob"
+					some[at].Hash = some[at].ContentHash()
+				}
+			}
+			for _, actor := range []string{"null", "fails"} {
+				r := someRows(t, actor, 0, 3)
+				r[1].Actor.ID = actor
+				r[1].Hash = r[1].ContentHash()
+				_, err = s.Write(t.Context(), sinkers.Batch{Rows: r})
+				require.Error(t, err)
+				_, ok := sinkers.Suspected(err)
+				require.False(t, ok)
+			}
 		})
 	}
 }

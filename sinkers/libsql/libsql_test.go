@@ -55,6 +55,13 @@ func conformance(t *testing.T, empty func(t *testing.T) libsql.Config) {
 			cfg, _ := configs.Load(s)
 			return open(t, cfg.(libsql.Config))
 		}),
+		sinkertest.Refusing(func(t *testing.T, action string) sinkers.Sinker {
+			cfg := empty(t)
+			s := open(t, cfg)
+			bare(t, cfg, "CREATE TRIGGER refuse BEFORE INSERT ON audit_events WHEN NEW.action = '"+action+
+				"' BEGIN SELECT RAISE(ABORT, 'CHECK constraint failed: refused'); END")
+			return s
+		}),
 		sinkertest.NewerSchema(func(t *testing.T) error {
 			cfg := empty(t)
 			require.NoError(t, open(t, cfg).Close())

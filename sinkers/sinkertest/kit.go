@@ -35,6 +35,12 @@ func NewerSchema(open func(t *testing.T) error) Option {
 	return func(k *kit) { k.newer = open }
 }
 
+// Refusing adds the case of a database that refuses certain rows by itself, as by a constraint: open returns an empty Sinker whose
+// database takes no event of the action.
+func Refusing(open func(t *testing.T, action string) sinkers.Sinker) Option {
+	return func(k *kit) { k.refusing = open }
+}
+
 // SplitByTenant says that a batch of several tenants' rows is stored a tenant at a time, as by a sinkers.Router: that all
 // or none of it is stored holds for each tenant alone.
 func SplitByTenant() Option { return func(k *kit) { k.split = true } }
@@ -46,6 +52,7 @@ type kit struct {
 	retained func(*testing.T, sinkers.Retention) sinkers.Sinker
 	reopen   func(*testing.T, sinkers.Sinker) sinkers.Sinker
 	newer    func(*testing.T) error
+	refusing func(t *testing.T, action string) sinkers.Sinker
 	lossy    bool
 }
 
@@ -76,6 +83,7 @@ func Run(t *testing.T, open func(t *testing.T) sinkers.Sinker, options ...Option
 		{"Write/conflict in a batch", conflictInBatch},
 		{"Write/same id, two tenants", sameIDTwoTenants},
 		{"Write/unfit row", unfitRow},
+		{"Write/refused by the database", refusedRows},
 		{"Write/bytes that are not UTF-8", notUTF8},
 		{"Write/rows not kept", rowsNotKept},
 		{"Write/cancelled", cancelled},

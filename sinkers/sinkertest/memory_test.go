@@ -20,6 +20,16 @@ func TestMemory(t *testing.T) {
 			var m sinkertest.Memory
 			m.Retain(r)
 			return &m
+		}),
+		sinkertest.Refusing(func(_ *testing.T, action string) sinkers.Sinker {
+			var m sinkertest.Memory
+			m.OnWrite(sinkertest.FailBatches(func(r *sinkers.Row) error {
+				if r.Action.String() != action {
+					return nil
+				}
+				return sinkers.Permanent(errors.New("refused"))
+			}))
+			return &m
 		}))
 }
 

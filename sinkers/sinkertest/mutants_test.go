@@ -2,6 +2,7 @@ package sinkertest_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"slices"
@@ -112,6 +113,16 @@ var mutants = map[string]mutant{
 		}
 		return res, nil
 	}},
+	"Write/refused_by_the_database": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		sent := map[[16]byte]bool{} // suspects a row by its place among those sent
+		for _, r := range b.Rows {
+			if !sent[r.ID] && r.Action.String() == "course.refused" {
+				return sinkers.Result{}, sinkers.Permanent(sinkers.Suspect(len(sent), errors.New("refused")))
+			}
+			sent[r.ID] = true
+		}
+		return m.Write(ctx, b)
+	}},
 	"Write/cancelled": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
 		return m.Write(context.WithoutCancel(ctx), b)
 	}},
@@ -184,10 +195,11 @@ func TestMutant(t *testing.T) {
 	if !ok {
 		return
 	}
-	sinkertest.Run(t, func(*testing.T) sinkers.Sinker {
+	open := func(*testing.T) sinkers.Sinker {
 		m.Memory = new(sinkertest.Memory)
 		return m
-	})
+	}
+	sinkertest.Run(t, open, sinkertest.Refusing(func(t *testing.T, _ string) sinkers.Sinker { return open(t) }))
 }
 
 func TestKitFindsMutants(t *testing.T) {

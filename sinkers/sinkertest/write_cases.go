@@ -221,6 +221,52 @@ func (e *env) refused(err error, indexes ...int) {
 	}
 }
 
+// refusedRows: what the database refuses is a data error, and takes none of the batch with it into the database. The Sinker may name
+// the rows, or some of them, or suspect one: by their index in the batch, of which not all was to be stored.
+func refusedRows(e *env) {
+	if e.kit.refusing == nil {
+		e.pass("Refusing")
+		return
+	}
+	const refused = "course.refused"
+	e.sink = e.kit.refusing(e.T, refused)
+	defer func() { _ = e.sink.Close() }()
+	r := rows("a", 0, 70)
+	e.write(r[10:20], 10, 0)
+	batch := slices.Concat(r[:40], []sinkers.Row{r[5], changed(r[6]), changed(r[12])}, r[40:])
+	refuses := func(r sinkers.Row) bool { return r.Action.String() == refused }
+	for _, i := range []int{3, 21, 22, 39, 45, 72} {
+		batch[i].Action = name(refused)
+		batch[i] = row(batch[i].Event)
+	}
+	for slices.ContainsFunc(batch, refuses) {
+		_, err := e.sink.Write(e.ctx, sinkers.Batch{Rows: batch})
+		if !sinkers.IsPermanent(err) {
+			e.Fatalf("Write returned %v; want an error marked by sinkers.Permanent", err)
+		}
+		e.holds(sinkers.Query{AllTenants: true}, r[10:20])
+		var named *sinkers.BatchError
+		var found []int
+		if i, ok := sinkers.Suspected(err); ok {
+			found = []int{i}
+		} else if errors.As(err, &named) {
+			for _, r := range named.Rows {
+				found = append(found, r.Index)
+			}
+		} else {
+			found = []int{slices.IndexFunc(batch, refuses)}
+		}
+		for n, i := range found {
+			at := i - n
+			if at < 0 || at >= len(batch) || !refuses(batch[at]) {
+				e.Fatalf("Write found fault with row %d, which is good: %v", i, err)
+			}
+			batch = slices.Delete(batch, at, at+1)
+		}
+	}
+	e.write(batch, 54, 11, 37, 38)
+}
+
 // notUTF8: a database keeps such bytes as they are, or refuses the row that has them.
 func notUTF8(e *env) {
 	r := rows("a", 0, 3)

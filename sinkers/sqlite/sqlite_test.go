@@ -30,6 +30,17 @@ func TestConformance(t *testing.T) {
 		sinkertest.Reopened(func(t *testing.T, s sinkers.Sinker) sinkers.Sinker {
 			return open(t, sqlite.Config{Path: paths[s]})
 		}),
+		sinkertest.Refusing(func(t *testing.T, action string) sinkers.Sinker {
+			path := temp(t)
+			s := open(t, sqlite.Config{Path: path})
+			db, err := sql.Open("sqlite", path)
+			require.NoError(t, err)
+			_, err = db.ExecContext(t.Context(), "CREATE TRIGGER refuse BEFORE INSERT ON audit_events WHEN NEW.action = '"+action+
+				"' BEGIN SELECT RAISE(ABORT, 'refused'); END")
+			require.NoError(t, err)
+			require.NoError(t, db.Close())
+			return s
+		}),
 		sinkertest.NewerSchema(func(t *testing.T) error {
 			path := temp(t)
 			require.NoError(t, open(t, sqlite.Config{Path: path}).Close())
