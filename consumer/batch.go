@@ -81,24 +81,38 @@ func (b *batch) only(keep func(i int) bool) *batch {
 	return b
 }
 
+// eventKey is what a database tells events apart by.
+type eventKey struct {
+	tenant string
+	id     firetrail.ID
+}
+
+func (b *batch) key(i int) eventKey { return eventKey{b.rows[i].Tenant, b.rows[i].ID} }
+
 // firsts divides a batch into the first row of each id and those that have it again, nil where there are none.
 func (b *batch) firsts() (first, again *batch) {
-	type key struct {
-		tenant string
-		id     firetrail.ID
-	}
-	seen, repeats := make(map[key]bool, b.len()), map[int]bool{}
-	for i := range b.rows {
-		k := key{b.rows[i].Tenant, b.rows[i].ID}
-		if seen[k] {
-			repeats[i] = true
-		}
+	seen := make(map[eventKey]bool, b.len())
+	return b.divide(func(i int) bool {
+		k := b.key(i)
+		had := seen[k]
 		seen[k] = true
+		return had
+	})
+}
+
+// divide takes out the rows for which out is true, which it is asked once for each, in order; nil where there are none. The others
+// are the batch itself then.
+func (b *batch) divide(out func(i int) bool) (rest, taken *batch) {
+	gone := map[int]bool{}
+	for i := range b.items {
+		if out(i) {
+			gone[i] = true
+		}
 	}
-	if len(repeats) == 0 {
+	if len(gone) == 0 {
 		return b, nil
 	}
-	return b.only(func(i int) bool { return !repeats[i] }), b.only(func(i int) bool { return repeats[i] })
+	return b.only(func(i int) bool { return !gone[i] }), b.only(func(i int) bool { return gone[i] })
 }
 
 // join returns the rows of all batches in one, with the history of the first.
@@ -107,11 +121,21 @@ func join(batches []*batch) *batch {
 	all.rows = append([]sinkers.Row(nil), all.rows...)
 	all.items = append([]item(nil), all.items...)
 	for _, b := range batches[1:] {
-		all.rows = append(all.rows, b.rows...)
-		all.items = append(all.items, b.items...)
-		all.bytes += b.bytes
+		all.append(b)
 	}
 	return &all
+}
+
+// append adds the rows of o.
+func (b *batch) append(o *batch) {
+	b.rows = append(b.rows, o.rows...)
+	b.items = append(b.items, o.items...)
+	b.bytes += o.bytes
+}
+
+// sharesHistory reports whether both have failed together, or neither has failed.
+func (b *batch) sharesHistory(o *batch) bool {
+	return b.tries == o.tries && b.failedAt.Equal(o.failedAt) && b.seen == o.seen
 }
 
 // recordBytes is what a record has of bytes of its own.

@@ -42,6 +42,7 @@ type redelivery struct {
 	letters   []dlq.Letter
 	outcomes  []dlq.Outcome // Away where nothing else is said
 	delivered int
+	open      undecided // Away, though others were stored
 	book      *bookkeeper
 }
 
@@ -80,8 +81,10 @@ func (r *redelivery) refuse(i uint64, reason, stage string, err error) {
 	l.Reason, l.Stage, l.Error = reason, stage, err.Error()
 }
 
-// keep implements ruling: letters are never taken away.
-func (r *redelivery) keep(b *batch) *batch { return b }
+// keep implements ruling: letters are never taken away, but what would overtake an earlier one waits for the next time.
+func (r *redelivery) keep(b *batch) *batch {
+	return b.only(func(i int) bool { return !r.open.bars(b, i) })
+}
 
 // stored implements ruling.
 func (r *redelivery) stored(b *batch, res sinkers.Result, _ time.Duration) {
@@ -107,5 +110,7 @@ func (r *redelivery) refused(b *batch, err error) {
 func (r *redelivery) suspected(b *batch, err error, ev evidence) {
 	if ev != noEvidence {
 		r.refused(b, err)
+		return
 	}
+	r.open.add(b)
 }

@@ -125,6 +125,7 @@ type replaying struct {
 	left   int // partitions that are not read to their end
 	filled batch
 	held   []*letter // of the batch being written
+	open   undecided // whose rows those are
 	unsure []error   // rows that failed by themselves, without proof that they are at fault
 }
 

@@ -72,8 +72,10 @@ func (r *replaying) writeTo(ctx context.Context, s *store, b *batch) error {
 	return nil
 }
 
-// keep implements ruling: nobody takes rows away.
-func (r *replaying) keep(b *batch) *batch { return b }
+// keep implements ruling: nobody takes rows away, but what would overtake an earlier one is left to the next replay.
+func (r *replaying) keep(b *batch) *batch {
+	return b.only(func(i int) bool { return !r.open.bars(b, i) })
+}
 
 // stored implements ruling.
 func (r *replaying) stored(b *batch, res sinkers.Result, _ time.Duration) {
@@ -96,6 +98,7 @@ func (r *replaying) suspected(b *batch, err error, ev evidence) {
 		r.refused(b, err)
 		return
 	}
+	r.open.add(b)
 	it := &b.items[0]
 	r.unsure = append(r.unsure, fmt.Errorf("topic %s, partition %d, offset %d: can't be stored by itself, and nothing tells whether the record "+
 		"is at fault or the sink: %w", it.part.topic, it.part.partition, it.rec.Offset, err))

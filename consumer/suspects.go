@@ -16,9 +16,14 @@ import (
 const strikes = 3
 
 // suspects are rows that failed by themselves. They wait aside, so that the others go on; the mark of their
-// partition waits with them. The zero value is empty. Only the writer uses it.
+// partition waits with them. So does what comes with the id of one, since of several with one id the first is to be
+// stored: it stays in the account of the memory, which holds up its partition if it is much, and is written when that row's
+// fate is known. The zero value is empty. Only the writer uses it.
 type suspects struct {
 	rows    []*suspectRow
+	open    undecided         // of rows
+	behind  []*batch          // what waits for one of rows, in order, or for its turn after it; of each history one
+	ids     map[eventKey]bool // of behind
 	backoff retry.Backoff
 	due     time.Time // when to try them again; zero when there are none
 	fresh   int64     // store.fresh when each was last tried by itself
@@ -31,9 +36,88 @@ type suspectRow struct {
 	probed int    // failures with a probe stored
 }
 
+// undecided are rows of which nobody knows yet whether they can be stored. Others with their ids must not come before them.
+type undecided map[eventKey]item
+
+func (u *undecided) add(b *batch) {
+	if *u == nil {
+		*u = undecided{}
+	}
+	for i := range b.items {
+		(*u)[b.key(i)] = b.items[i]
+	}
+}
+
+// bars reports whether row i of b has the id of such a row, and isn't it.
+func (u undecided) bars(b *batch, i int) bool {
+	it, ok := u[b.key(i)]
+	return ok && it != b.items[i]
+}
+
+// aside keeps what of b must wait, and returns the others and that, which is nil where there is none.
+func (s *suspects) aside(b *batch) (ready, waits *batch) {
+	if len(s.open) == 0 && len(s.behind) == 0 {
+		return b, nil
+	}
+	ready, waits = b.divide(func(i int) bool {
+		if it, ok := s.open[b.key(i)]; ok {
+			return it != b.items[i]
+		}
+		return s.ids[b.key(i)]
+	})
+	if waits != nil {
+		s.wait(waits)
+	}
+	return ready, waits
+}
+
+// wait has b wait behind all that does.
+func (s *suspects) wait(b *batch) {
+	if s.ids == nil {
+		s.ids = map[eventKey]bool{}
+	}
+	for i := range b.items {
+		s.ids[b.key(i)] = true
+	}
+	if last := len(s.behind) - 1; last >= 0 && s.behind[last].sharesHistory(b) {
+		s.behind[last].append(b)
+		return
+	}
+	part := *b
+	part.whole = false
+	s.behind = append(s.behind, &part)
+}
+
+// ready reports whether something waits for its turn alone.
+func (s *suspects) ready() bool {
+	for k := range s.ids {
+		if _, ok := s.open[k]; !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// turn takes out what waits for its turn alone.
+func (s *suspects) turn() (batches []*batch) {
+	behind := s.behind
+	s.behind, s.ids = nil, nil
+	for _, b := range behind {
+		mine, waits := b.divide(func(i int) bool { return s.open.bars(b, i) })
+		if waits != nil {
+			s.wait(waits)
+		}
+		if mine.len() > 0 {
+			batches = append(batches, mine)
+		}
+	}
+	return batches
+}
+
 // add takes a row that has failed again.
 func (s *suspects) add(r *suspectRow, err error, ev evidence, fresh int64) {
 	r.err = err
+	s.open.add(r.b)
 	switch ev {
 	case eventsStored:
 		r.proved++
@@ -52,7 +136,7 @@ func (s *suspects) isDue() bool { return !s.due.IsZero() && !time.Now().Before(s
 
 // schedule sets the time of the next try. The delays begin anew when there were no suspects.
 func (s *suspects) schedule(r Retry) {
-	if len(s.rows) == 0 {
+	if len(s.rows) == 0 && len(s.behind) == 0 {
 		s.due, s.backoff = time.Time{}, nil
 		return
 	}
@@ -65,7 +149,7 @@ func (s *suspects) schedule(r Retry) {
 	}
 }
 
-// convict makes letters of the suspects whose guilt is proved.
+// convict makes letters of the suspects whose guilt is proved. What waits for a row whose fate is known has its turn now.
 func (w *writer) convict() {
 	rest := w.suspect.rows[:0]
 	for _, row := range w.suspect.rows {
@@ -77,19 +161,60 @@ func (w *writer) convict() {
 	}
 	clear(w.suspect.rows[len(rest):])
 	w.suspect.rows = rest
+	before := len(w.suspect.open)
+	w.suspect.open = nil
+	for _, row := range rest {
+		w.suspect.open.add(row.b)
+	}
 	w.suspect.schedule(w.cfg.Retry)
+	if len(w.suspect.open) < before && w.suspect.ready() {
+		w.suspect.due = time.Now()
+	}
 	more := len(rest) - w.counted
 	w.counted = len(rest)
 	w.stats.count(func(s *Stats) { s.Suspects += more })
 }
 
-// retrySuspects tries the suspects once more: together, in case the fault was not theirs, and then each by itself.
+// retrySuspects tries the suspects once more, and then what waited for those of them whose fate is known.
+func (w *writer) retrySuspects(ctx context.Context) {
+	w.retryAccused(ctx)
+	w.convict()
+	turn := w.suspect.turn()
+	for n, b := range turn {
+		if rest := w.writeWaiting(ctx, b); rest != nil { // the sink is away
+			for _, b := range append([]*batch{rest}, turn[n+1:]...) {
+				w.suspect.wait(b)
+			}
+			break
+		}
+	}
+	if turn != nil {
+		w.convict()
+	}
+}
+
+// writeWaiting writes what has waited for others, and returns what is left of it. What can't be stored by itself is a suspect
+// then, as it would have been without the waiting.
+func (w *writer) writeWaiting(ctx context.Context, b *batch) (rest *batch) {
+	if b = w.flow.hold(b); b == nil {
+		return nil
+	}
+	rest, err := w.store.attempt(ctx, b, w)
+	if rest != nil {
+		rest, _ = w.store.isolate(ctx, rest, err, w, w.circuit.patient())
+	}
+	if rest != nil {
+		w.flow.release(rest)
+	}
+	return rest
+}
+
+// retryAccused tries the suspects: together, in case the fault was not theirs, and then each by itself.
 // It stops when the sink is away: that says nothing of the rows, and the next batch will deal with it.
 // Without a probe nobody can say that, and it waits until something new was stored.
-func (w *writer) retrySuspects(ctx context.Context) {
+func (w *writer) retryAccused(ctx context.Context) {
 	rows := w.suspect.rows
 	w.suspect.rows = nil
-	defer w.convict()
 	if len(rows) > 1 {
 		rows = w.tryTogether(ctx, rows)
 	}

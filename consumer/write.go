@@ -128,8 +128,14 @@ func (r Retry) outage() retry.Backoff {
 	return retry.WithCappedDuration(r.MaxDelay, retry.WithJitterPercent(20, b))
 }
 
-// keep implements ruling.
-func (w *writer) keep(b *batch) *batch { return w.flow.keep(b) }
+// keep implements ruling. What must wait for a suspect is put aside.
+func (w *writer) keep(b *batch) *batch {
+	ready, waits := w.suspect.aside(w.flow.keep(b))
+	if waits != nil {
+		w.flow.release(waits)
+	}
+	return ready
+}
 
 // stored implements ruling: the rows are done, and conflicts among them become letters.
 func (w *writer) stored(b *batch, res sinkers.Result, took time.Duration) {
