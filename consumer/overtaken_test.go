@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -115,6 +116,11 @@ func TestSuspectIsNotOvertaken(t *testing.T) {
 				w.send(e, forged[0]) // again, and a copy
 				pass(3 * time.Second)
 				require.Empty(t, shown(sink, e))
+				r.flow.mu.Lock()
+				for _, p := range r.flow.parts {
+					require.Zero(t, p.held, "a rebalance would wait for it")
+				}
+				r.flow.mu.Unlock()
 				bad.Store(false)
 				w.awaitCommitted(0, 10)
 				require.Equal(t, "u1", shown(sink, e))
@@ -146,6 +152,89 @@ func TestAfterAConvictedSuspect(t *testing.T) {
 		require.Equal(t, 12, sink.Len())
 		require.Zero(t, r.Stats().Suspects)
 	})
+}
+
+// A row whose guilt is plain at once holds up what was forged from it no longer than that.
+func TestForgedFromPoisonIsQuick(t *testing.T) {
+	overtaking(t, func(t *testing.T, w *world, r *running, sink *sinkertest.Memory, e firetrail.Event, bad *atomic.Bool) {
+		sink.OnWrite(refusing(e, sinkers.Permanent(errStrange), bad))
+		good := w.event("tenant-0")
+		w.send(append([]firetrail.Event{good, e, e}, forge(e, 2)...)...)
+		pass(5 * time.Second) // the first delay is 10
+		require.Equal(t, map[string]int64{dlq.ReasonRefused: 2, dlq.ReasonConflict: 1}, r.Stats().Letters)
+		require.Equal(t, "mallory 0", shown(sink, e))
+		w.awaitCommitted(0, 5)
+	})
+}
+
+// A database that goes away when it is the turn of what waited: that waits on, all of it and in order.
+func TestAwayWhenItIsTheirTurn(t *testing.T) {
+	overtaking(t, func(t *testing.T, w *world, r *running, sink *sinkertest.Memory, e firetrail.Event, _ *atomic.Bool) {
+		w.events(3, 0)
+		forged := forge(e, 3)
+		w.send(e, forged[0])
+		w.await("a suspect", func() bool { return r.Stats().Suspects == 1 })
+		w.send(forged[1])
+		pass(2 * time.Second)
+		stored := false
+		sink.OnWrite(func(_ context.Context, b sinkers.Batch) error {
+			if !stored && b.Rows[0].ID == e.ID {
+				stored = true
+				return nil
+			}
+			sink.Away(errStrange)
+			return errStrange
+		})
+		w.await("it to be stored", func() bool { return shown(sink, e) != "" })
+		w.send(forged[2])
+		pass(20 * time.Second)
+		require.Zero(t, r.Stats().Letters[dlq.ReasonConflict])
+		sink.OnWrite(nil)
+		sink.Away(nil)
+		w.events(3, 0) // proof
+		w.awaitCommitted(0, 10)
+		require.Equal(t, "u1", shown(sink, e))
+		require.EqualValues(t, 3, r.Stats().Letters[dlq.ReasonConflict])
+		require.EqualValues(t, 0, r.Stats().Letters[dlq.ReasonRefused])
+	})
+}
+
+// What waits keeps its order and its history, and whoever comes before it had its turn waits behind it.
+func TestAside(t *testing.T) {
+	w := &world{t: t}
+	all := w.rows(8)
+	for _, i := range []int{2, 4, 5, 7} {
+		all.rows[i].Event = all.rows[0].Event // with the id of the first
+	}
+	all.items[0].n = 1 // it is told from the others
+	var s suspects
+	ready, waits := s.aside(all)
+	require.Same(t, all, ready)
+	require.Nil(t, waits)
+	s.add(&suspectRow{b: all.slice(0, 1)}, errStrange, noEvidence, 0)
+
+	failed := all.slice(0, 3)
+	failed.tries, failed.failedAt, failed.seen = 1, time.Now(), 7
+	ready, waits = s.aside(failed)
+	require.Equal(t, all.items[:2], ready.items, "it doesn't wait for itself")
+	require.Equal(t, all.items[2:3], waits.items)
+	ready, waits = s.aside(all.slice(3, 5))
+	require.Equal(t, all.items[3:4], ready.items)
+	require.Equal(t, all.items[4:5], waits.items)
+	require.False(t, s.ready())
+	s.open = nil
+	require.True(t, s.ready())
+	ready, _ = s.aside(all.slice(5, 7))
+	require.Equal(t, all.items[6:7], ready.items, "others go on")
+	turn := s.turn()
+	require.Len(t, turn, 2)
+	require.Equal(t, all.items[2:3], turn[0].items)
+	require.Equal(t, failed.failedAt, turn[0].failedAt)
+	require.Equal(t, []item{all.items[4], all.items[5]}, turn[1].items)
+	require.Zero(t, turn[1].failedAt)
+	ready, waits = s.aside(all.slice(7, 8))
+	require.Equal(t, 1, ready.len())
+	require.Nil(t, waits)
 }
 
 // What waits behind a row counts in the memory, which stops the fetching as anything else that waits does; and a database that

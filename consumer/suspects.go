@@ -98,20 +98,11 @@ func (s *suspects) ready() bool {
 	return false
 }
 
-// turn takes out what waits for its turn alone.
-func (s *suspects) turn() (batches []*batch) {
+// turn takes out all that waits. What still has to is put aside again when it is to be written.
+func (s *suspects) turn() []*batch {
 	behind := s.behind
 	s.behind, s.ids = nil, nil
-	for _, b := range behind {
-		mine, waits := b.divide(func(i int) bool { return s.open.bars(b, i) })
-		if waits != nil {
-			s.wait(waits)
-		}
-		if mine.len() > 0 {
-			batches = append(batches, mine)
-		}
-	}
-	return batches
+	return behind
 }
 
 // add takes a row that has failed again.
