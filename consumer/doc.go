@@ -29,8 +29,8 @@
 // fails by itself, again and again, while the same database stores other new things of its size in the
 // meantime: a probe row, where the sink is a [sinkers.Prober], or else other events. Such rows are found by halving the batch,
 // or sooner where the sink guesses ([sinkers.Suspect]), which is no proof. Until there is proof
-// the row waits, and its partition's mark with it. A batch of which nothing can be stored is an outage:
-// the worker keeps it, pauses, and tries again; Kafka is the buffer.
+// the row waits, its partition's mark with it, and what else has its id, since the first is to be stored. A batch of which
+// nothing can be stored is an outage: the worker keeps it, pauses, and tries again; Kafka is the buffer.
 //
 // # A database for each tenant
 //
