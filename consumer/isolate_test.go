@@ -187,9 +187,11 @@ func TestDatabaseAwayInTheMiddleOfIsolating(t *testing.T) {
 		{"silent", poison, 10},
 		{"guess", func(err error, bad map[firetrail.ID]bool) sinkertest.Hook { return guessed(err, bad, right) }, 5},
 		{"others", func(err error, bad map[firetrail.ID]bool) sinkertest.Hook { return guessed(err, bad, right) }, 6},
-		{"wrong", func(err error, bad map[firetrail.ID]bool) sinkertest.Hook { return guessed(err, bad, wrong(bad)) }, 5},
 	} {
 		for _, probes := range []bool{true, false} {
+			if c.name == "guess" && !probes || c.name == "others" && probes { // each takes its time
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/probes=%v", c.name, probes), func(t *testing.T) {
 				inWorld(t, 1, func(t *testing.T, w *world) {
 					events := w.events(1000, 0)
