@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -88,8 +89,9 @@ type decodeStage struct {
 	out chan *batch
 }
 
-// minChunk is the fewest records that a goroutine is begun for.
-const minChunk = 256
+// decodeChunk is how many records a goroutine decodes at a time: few beside a batch, so that none is idle for long while
+// another has the last of it.
+const decodeChunk = 256
 
 // run decodes until the flow is closed and empty, or ctx ends; it closes out then. A batch on its way to the
 // writer is in nobody's hands, so that a rebalance need not wait for it.
@@ -141,36 +143,40 @@ func (p *rowPool) put(rows []sinkers.Row) {
 func decodeBatch(b *batch, rows []sinkers.Row, now time.Time, goroutines int) (*batch, []*letter) {
 	n := b.len()
 	b.rows, b.whole = rows, true
-	goroutines = max(min(goroutines, n/minChunk), 1)
+	chunks := (n + decodeChunk - 1) / decodeChunk
 	var (
-		chunks  errgroup.Group
-		letters = make([][]*letter, goroutines)
-		bad     = make([]map[int]bool, goroutines)
+		group   errgroup.Group
+		taken   atomic.Int64 // chunks
+		letters = make([][]*letter, chunks)
+		bad     = make([]map[int]bool, chunks)
 	)
-	for g := range goroutines {
-		chunks.Go(func() error {
+	for range max(min(goroutines, chunks), 1) {
+		group.Go(func() error {
 			var d decoder
-			for i := g * n / goroutines; i < (g+1)*n/goroutines; i++ {
-				if err := d.decode(b.items[i].rec, now, &b.rows[i]); err != nil {
-					if bad[g] == nil {
-						bad[g] = map[int]bool{}
+			for {
+				c := int(taken.Add(1)) - 1
+				if c >= chunks {
+					return nil
+				}
+				for i := c * decodeChunk; i < min((c+1)*decodeChunk, n); i++ {
+					if err := d.decode(b.items[i].rec, now, &b.rows[i]); err != nil {
+						if bad[c] == nil {
+							bad[c] = map[int]bool{}
+						}
+						bad[c][i] = true
+						letters[c] = append(letters[c], &letter{
+							item: b.items[i], tenant: string(b.items[i].rec.Key), reason: err.reason,
+							stage: stageDecode, err: err.err, attempts: 1, failedAt: now,
+						})
 					}
-					bad[g][i] = true
-					letters[g] = append(letters[g], &letter{
-						item: b.items[i], tenant: string(b.items[i].rec.Key), reason: err.reason,
-						stage: stageDecode, err: err.err, attempts: 1, failedAt: now,
-					})
 				}
 			}
-			return nil
 		})
 	}
-	_ = chunks.Wait()
+	_ = group.Wait()
 	all := slices.Concat(letters...)
 	if len(all) == 0 {
 		return b, nil
 	}
-	return b.only(func(i int) bool {
-		return !slices.ContainsFunc(bad, func(m map[int]bool) bool { return m[i] })
-	}), all
+	return b.only(func(i int) bool { return !bad[i/decodeChunk][i] }), all
 }

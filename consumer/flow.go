@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type flow struct {
 	queue  queue
 	lanes  *lanes // nil: there is one database, and the queue is its
 	bytes  int64  // in flight
+	speed  speed  // at which it is done
 	closed bool   // nothing more comes
 	away   bool   // the sink is: all partitions are paused
 
@@ -162,6 +164,8 @@ func (f *flow) keep(b *batch) *batch {
 func (f *flow) done(items []item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	before := f.bytes
+	defer func() { f.speed.done(before-f.bytes, time.Now()) }()
 	for i := range items {
 		it := &items[i]
 		it.part.held--
@@ -270,14 +274,18 @@ func (f *flow) dirty(parts []*partition) (marks []mark) {
 // more than half as much again as the mean, so that the others have the rest; those whose letters don't get through;
 // and all, while the sink is away. Pausing is for floods, and for what waits for a database that is away, alone, since it
 // costs: the client throws away what it has read ahead, and once resumed the partition waits for the fetch
-// that is under way without it. So it is resumed while there is still much of it to write.
+// that is under way without it. So it is resumed while there is still much of it to write; and for a database that would
+// have written that before the fetch returns no flood is paused: it would wait for the flood.
 func (f *flow) pauses() map[source]bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	mean := f.bytes / max(int64(len(f.parts)), 1)
+	quick := f.lanes == nil && f.speed.takes(f.limit/2) < 2*fetchWait
 	paused := map[source]bool{}
 	for s, p := range f.parts {
 		switch {
+		case quick:
+			p.over = false
 		case f.bytes > f.limit/2 && p.bytes > mean*3/2:
 			p.over = true
 		case f.bytes <= f.limit*7/16 || p.bytes <= mean*5/4:
@@ -288,6 +296,27 @@ func (f *flow) pauses() map[source]bool {
 		}
 	}
 	return paused
+}
+
+// speed is at what rate something is done, lately.
+type speed struct {
+	bytes float64 // done, those of the last speedSpan weighing most
+	since time.Time
+}
+
+const speedSpan = time.Second
+
+func (s *speed) done(bytes int64, now time.Time) {
+	s.bytes = s.bytes*math.Exp(-now.Sub(s.since).Seconds()/speedSpan.Seconds()) + float64(bytes)
+	s.since = now
+}
+
+// takes returns how long so many bytes take at that rate.
+func (s *speed) takes(bytes int64) time.Duration {
+	if s.bytes <= 0 {
+		return math.MaxInt64
+	}
+	return time.Duration(min(float64(bytes)/s.bytes*float64(speedSpan), math.MaxInt64/2))
 }
 
 // setAway says whether the sink is away.

@@ -17,10 +17,12 @@ const (
 	// maxHeartbeat is how often a member tells that it lives at the least, and hears of a rebalance.
 	maxHeartbeat = 3 * time.Second
 
-	maxFetch          = 8 << 20 // bytes of one fetch of a broker, as they lie there
+	// maxFetch is the most bytes of one fetch of a broker, as they lie there: unpacked they are several times as many, and
+	// whatever comes behind them has to wait for them.
+	maxFetch          = 4 << 20
 	maxPartitionFetch = 1 << 20
 	// fetchWait is how long a broker holds a fetch that finds nothing. A partition that is resumed waits as long.
-	fetchWait = 250 * time.Millisecond
+	fetchWait = 100 * time.Millisecond
 	// maxLetter is the largest letter: an event of the largest size that a topic usually takes, and its headers.
 	maxLetter = 16 << 20
 )
@@ -33,7 +35,7 @@ func (w *Worker) adminOpts() []kgo.Opt {
 // groupOpts are the options of the group's member. Rebalances are blocked while a poll's records are being
 // taken in, which takes milliseconds, and never while anything waits for the sink.
 func (w *Worker) groupOpts(hard context.Context) []kgo.Opt {
-	fetch := min(max(w.cfg.MaxInFlightBytes/8, 64<<10), maxFetch)
+	fetch := min(max(w.cfg.MaxInFlightBytes/16, 64<<10), maxFetch)
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(w.cfg.Group),
 		kgo.SessionTimeout(w.cfg.SessionTimeout),

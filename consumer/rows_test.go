@@ -28,8 +28,8 @@ func realRecords(tb testing.TB, n int) []*kgo.Record {
 // Rows in memory that was used before are those in fresh memory, and the same whether one goroutine makes them or many.
 func TestRowsAreUsedAgain(t *testing.T) {
 	var pool rowPool
-	recs := realRecords(t, 3*minChunk)
-	recs[minChunk+1].Value = []byte("no event")
+	recs := realRecords(t, 3*decodeChunk)
+	recs[decodeChunk+1].Value = []byte("no event")
 	decode := func(rows []sinkers.Row, goroutines int) *batch {
 		b := &batch{}
 		for _, rec := range recs {
