@@ -1,0 +1,356 @@
+package producer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/internal/testenv"
+	"github.com/firetrail/firetrail/kafkaclient"
+)
+
+// perTenant is a config for topics of tenants.
+func perTenant(t testing.TB, c *kfake.Cluster) Config {
+	cfg := small(t, c)
+	cfg.TopicPrefix = kafkaclient.TenantTopicPrefix
+	return cfg
+}
+
+func topicOf(tenant string) string {
+	return kafkaclient.TenantTopic(kafkaclient.TenantTopicPrefix, tenant)
+}
+
+// makeTopics makes the topics of tenants.
+func makeTopics(t testing.TB, c *kfake.Cluster, tenants ...string) {
+	for _, tenant := range tenants {
+		require.NoError(t, c.CreateTopic(topicOf(tenant), 2, nil))
+	}
+}
+
+func numbered(from, to int) (tenants []string) {
+	for i := from; i < to; i++ {
+		tenants = append(tenants, fmt.Sprint("tenant-", i))
+	}
+	return tenants
+}
+
+// checkTenants closes the producer and checks that n events of each tenant are in its topic, in order as a sink sees
+// them, and nothing else; once says that none may be there twice.
+func checkTenants(t testing.TB, p *Producer, n map[string]int, once bool) {
+	t.Helper()
+	require.NoError(t, p.Flush(within(t, 2*time.Minute)))
+	require.Eventually(t, func() bool { return p.Stats().Dir.Waiting.Letters == 0 }, time.Minute, 5*time.Millisecond)
+	s := p.Stats()
+	require.Zero(t, s.DroppedEvents(), "%v", s.Dropped)
+	require.Zero(t, s.Dir.Dead.Letters)
+	require.Zero(t, s.MissingTopics)
+	require.NoError(t, shut(p, 30*time.Second))
+	for tenant, want := range n {
+		events := consume(t, p.cfg.Kafka.Brokers, topicOf(tenant))
+		require.Len(t, distinct(events), want, tenant)
+		if once {
+			require.Len(t, events, want, tenant)
+		}
+		last, seen := firetrail.ID{}, map[firetrail.ID]bool{}
+		for _, e := range events {
+			require.Equal(t, tenant, e.Tenant)
+			if !seen[e.ID] {
+				require.Positive(t, e.ID.Compare(last), "%s is in order", tenant)
+				last = e.ID
+			}
+			seen[e.ID] = true
+		}
+	}
+}
+
+// logged is a logger, and what it was told.
+type logged struct {
+	mu  sync.Mutex
+	log strings.Builder
+}
+
+func (l *logged) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(lockedWriter{&l.mu, &l.log}, nil))
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.log.String()
+}
+
+func TestTopicPrefixIsChecked(t *testing.T) {
+	cfg := small(t, cluster(t))
+	cfg.Topic, cfg.TopicPrefix = "audit.events", "_x"
+	_, err := New(cfg)
+	require.ErrorContains(t, err, `TopicPrefix: "_x" contradicts Topic, "audit.events"`)
+	require.ErrorContains(t, err, `TopicPrefix: "_x" begins with '_'`)
+}
+
+// TestMissingTopicWaits: a tenant whose topic isn't there waits, in the log or in files, and is warned of; the others'
+// events flow, and no topic is made. When it is there, all of its events come, in order.
+func TestMissingTopicWaits(t *testing.T) {
+	for name, parkAfter := range map[string]time.Duration{"in the log": -1, "in files": 200 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t, kfake.AllowAutoTopicCreation())
+			tenants := append(numbered(1, flowTenants), "", "it's / odd")
+			makeTopics(t, c, tenants...)
+			cfg := perTenant(t, c)
+			cfg.ParkAfter = parkAfter
+			var log logged
+			cfg.Logger = log.logger()
+			p := start(t, cfg)
+			f := fireSteadily(p) // tenant-0's too
+			n := map[string]int{}
+			for _, tenant := range []string{"", "it's / odd", "also it's missing"} {
+				n[tenant] = 1
+				p.Fire(context.Background(), event(tenant, 0))
+			}
+			for range 5 {
+				shipsOn(t, p)
+			}
+			if parkAfter > 0 {
+				require.Eventually(t, func() bool { return p.Stats().ParkedEvents > 100 }, 60*time.Second, time.Millisecond)
+				parked := p.Stats().Parked
+				require.Len(t, parked, 2)
+				require.Equal(t, topicOf("also it's missing"), parked[0].Topic)
+				require.Equal(t, topicOf("tenant-0"), parked[1].Topic)
+				require.EqualValues(t, -1, parked[1].Partition)
+				require.Contains(t, parked[1].Reason, "UNKNOWN_TOPIC_OR_PARTITION")
+			} else {
+				require.Eventually(t, func() bool { return p.Stats().Backlog > 200 }, 60*time.Second, time.Millisecond)
+				require.Zero(t, p.Stats().Letters)
+			}
+			require.Equal(t, 2, p.Stats().MissingTopics)
+			require.NoError(t, p.Ready(within(t, 30*time.Second)))
+			require.Contains(t, log.String(), "sink-worker topics create --brokers="+cfg.Kafka.Brokers[0]+" --topic-prefix=audit.t. --tenant=")
+			topics, err := kadm.NewClient(p.client).ListTopics(within(t, 30*time.Second))
+			require.NoError(t, err)
+			require.False(t, topics.Has(topicOf("tenant-0")), "it is never made silently")
+
+			makeTopics(t, c, "tenant-0", "also it's missing")
+			require.Eventually(t, func() bool { return p.Stats().MissingTopics == 0 && len(p.Stats().Parked) == 0 }, 60*time.Second, time.Millisecond)
+			shipsOn(t, p)
+			fired := f.end()
+			for i := range flowTenants {
+				n[fmt.Sprint("tenant-", i)] = fired / flowTenants
+				if i < fired%flowTenants {
+					n[fmt.Sprint("tenant-", i)]++
+				}
+			}
+			checkTenants(t, p, n, true)
+			require.Empty(t, consume(t, cfg.Kafka.Brokers, DefaultTopic))
+		})
+	}
+}
+
+// TestQuotedTenants: what the warning says can be given to a shell.
+func TestQuotedTenants(t *testing.T) {
+	for in, want := range map[string]string{"acme-1": "acme-1", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$x": "'$x'"} {
+		require.Equal(t, want, quoted(in))
+	}
+}
+
+// TestManyMissingTopics: thousands of tenants without a topic are known by what they are, warned of in a few lines, and
+// nothing is done for them at each step; when their topics are there, all of their events come.
+func TestManyMissingTopics(t *testing.T) {
+	const many = 2000
+	c := cluster(t)
+	makeTopics(t, c, "good")
+	cfg := perTenant(t, c)
+	cfg.ParkAfter = 100 * time.Millisecond
+	var log logged
+	cfg.Logger = log.logger()
+	p := start(t, cfg)
+	n := map[string]int{"good": 0}
+	good := func() { n["good"]++; p.Fire(context.Background(), event("good", 0)) }
+	for _, tenant := range numbered(0, many) {
+		good()
+		n[tenant] = 2
+		p.Fire(context.Background(), event(tenant, 0))
+	}
+	require.Eventually(t, func() bool {
+		good()
+		return p.Stats().MissingTopics == many && len(p.Stats().Parked) == maxParked
+	}, 60*time.Second, time.Millisecond)
+	for _, tenant := range numbered(0, many) {
+		p.Fire(context.Background(), event(tenant, 1))
+	}
+	require.Eventually(t, func() bool { return p.Stats().Shipped == uint64(n["good"]) }, 60*time.Second, time.Millisecond, "the others flow")
+	require.LessOrEqual(t, strings.Count(log.String(), "are not there"), 3)
+	require.Contains(t, log.String(), "missing=")
+	require.LessOrEqual(t, len(p.Stats().Parked), maxParked)
+
+	makeTopics(t, c, numbered(0, many)...)
+	require.NoError(t, p.Flush(within(t, 2*time.Minute)))
+	require.Eventually(t, func() bool { return len(p.Stats().Parked) == 0 }, time.Minute, time.Millisecond)
+	o := p.logs.all()[0].shipper
+	require.NoError(t, shut(p, 30*time.Second))
+	require.Len(t, o.tenants.of, many+1)
+	for tenant := range n {
+		if tenant != "good" && tenant[len(tenant)-1] != '7' { // a part of them will do
+			delete(n, tenant)
+		}
+	}
+	checkArrivedIn(t, p, n)
+}
+
+func checkArrivedIn(t testing.TB, p *Producer, n map[string]int) {
+	counts := map[string]int{}
+	for tenant := range n {
+		counts[tenant] = len(distinct(consume(t, p.cfg.Kafka.Brokers, topicOf(tenant))))
+	}
+	require.Equal(t, n, counts)
+}
+
+// TestMoreTenantsThanRoom: there is room for fewer tenants than there are, and some of these wait for their topic.
+func TestMoreTenantsThanRoom(t *testing.T) {
+	c := cluster(t)
+	const some = 30
+	makeTopics(t, c, numbered(0, some)...)
+	cfg := perTenant(t, c)
+	cfg.MaxTenants, cfg.ParkAfter = 12, -1
+	p := start(t, cfg)
+	n := map[string]int{}
+	fire := func(tenant string) { n[tenant]++; p.Fire(context.Background(), event(tenant, n[tenant])) }
+	for i := range 200 {
+		if i%3 == 0 {
+			fire(fmt.Sprint("missing-", i%4))
+		}
+		fire(fmt.Sprint("tenant-", i*7%some))
+	}
+	shipper := p.logs.all()[0].shipper
+	require.Eventually(t, func() bool {
+		s := p.Stats()
+		return s.Shipped == 200 && s.MissingTopics == 4
+	}, 60*time.Second, time.Millisecond, "the others take turns in what is left")
+	for i := 200; i < 300; i++ {
+		fire(fmt.Sprint("missing-", i%20)) // more than there are places
+		fire(fmt.Sprint("tenant-", i*7%some))
+	}
+	require.Eventually(t, func() bool { return p.Stats().MissingTopics == 12 }, 60*time.Second, time.Millisecond)
+	for i := range 20 {
+		makeTopics(t, c, fmt.Sprint("missing-", i))
+	}
+	checkTenants(t, p, n, true)
+	require.LessOrEqual(t, len(shipper.tenants.of), 12)
+	p.routes.mu.Lock()
+	defer p.routes.mu.Unlock()
+	require.Empty(t, p.routes.of, "nobody uses them any more")
+	require.Empty(t, p.routes.unknown)
+}
+
+// TestTenantsTopicMadeAnew deletes the topic of one tenant, and makes it again with other partitions.
+func TestTenantsTopicMadeAnew(t *testing.T) {
+	c := cluster(t)
+	makeTopics(t, c, numbered(0, flowTenants)...)
+	cfg := perTenant(t, c)
+	cfg.ParkAfter = -1
+	p := start(t, cfg)
+	f := fireSteadily(p)
+	shipsOn(t, p)
+	require.NoError(t, c.DeleteTopic(topicOf("tenant-3")))
+	require.Eventually(t, func() bool { return p.Stats().MissingTopics == 1 }, 60*time.Second, time.Millisecond)
+	shipsOn(t, p)
+	before := p.Stats().Shipped
+	require.NoError(t, c.CreateTopic(topicOf("tenant-3"), 5, nil))
+	require.Eventually(t, func() bool { return p.Stats().MissingTopics == 0 }, 60*time.Second, time.Millisecond)
+	require.Greater(t, p.Stats().Shipped, uint64(0))
+	n := f.end()
+	require.NoError(t, p.Flush(within(t, time.Minute)))
+	require.EqualValues(t, n, p.Stats().Shipped)
+	require.NotEmpty(t, consume(t, cfg.Kafka.Brokers, topicOf("tenant-3")))
+	require.Greater(t, before, uint64(0))
+	require.Zero(t, p.Stats().Letters)
+	cl := testenv.Client(t, c.ListenAddrs())
+	_, err := kadm.NewClient(cl).CreatePartitions(within(t, 30*time.Second), 3, topicOf("tenant-4"))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		p.Fire(context.Background(), event("tenant-4", 0))
+		p.client.ForceMetadataRefresh()
+		return p.routes.find(topicOf("tenant-4")).shape() == 5
+	}, 30*time.Second, 10*time.Millisecond)
+	flush(t, p)
+}
+
+// TestOneTenantsFault: what one tenant's topic refuses, for a while or for good, is no other's business.
+func TestOneTenantsFault(t *testing.T) {
+	c := cluster(t)
+	makeTopics(t, c, numbered(0, flowTenants)...)
+	require.NoError(t, c.CreateTopic(topicOf("small"), 1, map[string]string{"max.message.bytes": "2000"}))
+	cfg := perTenant(t, c)
+	cfg.ParkAfter = 200 * time.Millisecond
+	p := start(t, cfg)
+	fault := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topicOf("tenant-2"), Err: kerr.TopicAuthorizationFailed, Count: -1})
+	f := fireSteadily(p)
+	n := map[string]int{"small": 100}
+	for i := range 101 {
+		e := event("small", i)
+		if i == 50 {
+			e.Metadata = firetrail.JSON(incompressible(30_000))
+		}
+		p.Fire(context.Background(), e)
+	}
+	require.Eventually(t, func() bool { return p.Stats().ParkedEvents > 100 }, 60*time.Second, time.Millisecond)
+	require.Equal(t, topicOf("tenant-2"), p.Stats().Parked[0].Topic)
+	shipsOn(t, p)
+	require.Eventually(t, func() bool { return p.Stats().Dir.Dead.Letters == 1 }, 60*time.Second, time.Millisecond)
+	fault.Remove()
+	require.Eventually(t, func() bool { return len(p.Stats().Parked) == 0 }, 60*time.Second, time.Millisecond)
+	fired := f.end()
+	for i := range flowTenants {
+		n[fmt.Sprint("tenant-", i)] = fired / flowTenants
+		if i < fired%flowTenants {
+			n[fmt.Sprint("tenant-", i)]++
+		}
+	}
+	flush(t, p)
+	require.Eventually(t, func() bool { return p.Stats().Dir.Waiting.Letters == 0 }, time.Minute, 5*time.Millisecond)
+	require.NoError(t, shut(p, 20*time.Second))
+	checkArrivedIn(t, p, n)
+}
+
+// TestSettingChanges: what waits, in the log and in files, goes where the setting of the next run says.
+func TestSettingChanges(t *testing.T) {
+	c := cluster(t)
+	cfg := small(t, c)
+	cfg.ParkAfter = 200 * time.Millisecond
+	p := start(t, cfg)
+	at := p.routes.partition([]byte("a"), 4)
+	fault := noProduce(c, kerr.KafkaStorageError, at)
+	other := ""
+	for i := 0; other == "" || p.routes.partition([]byte(other), 4) == at; i++ {
+		other = fmt.Sprint("b", i)
+	}
+	sent := 0
+	require.Eventually(t, func() bool {
+		sent++
+		p.Fire(context.Background(), event("a", sent))
+		p.Fire(context.Background(), event(other, sent))
+		return p.Stats().ParkedEvents > 10
+	}, 60*time.Second, time.Millisecond)
+	for i := range 10 {
+		p.Fire(context.Background(), event("a", sent+i+1))
+	}
+	leave(t, p)
+	fault.Remove()
+
+	makeTopics(t, c, "a", other)
+	cfg.TopicPrefix = kafkaclient.TenantTopicPrefix
+	p = start(t, cfg)
+	require.Eventually(t, func() bool { return len(p.Stats().Parked) == 0 && p.Stats().Dir.Waiting.Letters == 0 }, 60*time.Second, time.Millisecond)
+	p.Fire(context.Background(), event("a", sent+11))
+	checkTenants(t, p, map[string]int{"a": sent + 11}, false)
+}
