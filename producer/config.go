@@ -90,7 +90,8 @@ type Config struct {
 	// in the mode Volatile without a Dir. FullDrop with the mode Durable is an error.
 	OnFull OnFull
 	// MaxInFlight bounds the events that were handed to Kafka and are not yet acknowledged, for each log. A part
-	// of it is kept for each partition, one event at the least, so that none that is away stops the others.
+	// of it is kept for each partition, one event at the least, so that none that is away stops the others: in all,
+	// that may be four times as many where each tenant has a topic.
 	// Default 20,000.
 	MaxInFlight int
 	// ParkAfter is how long a partition may take nothing, while others take events, before its events go to files of

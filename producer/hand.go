@@ -19,6 +19,9 @@ func (s *shipper) hand(ctx context.Context, c *cursor, r wal.Record) bool {
 	if r.Type != recordEvent && r.Type != recordClosing {
 		err = fmt.Errorf("record type %d is not known; a newer program wrote it", r.Type)
 	}
+	if err == nil && s.tenants != nil && s.tenants.of[string(head.Tenant)] == nil {
+		err = firetrail.ValidateTenant(string(head.Tenant)) // no topic is waited for that nobody will make
+	}
 	if err != nil {
 		return s.window.settled(r.Seq) || s.buryAtLast(ctx, r, err)
 	}

@@ -179,7 +179,7 @@ func (r *routes) toWarnOf(now time.Time) (some []*route, all int) {
 	}
 	var fresh []*route
 	for w := range r.unknown {
-		if w.missing {
+		if w.missing && w.backoff >= 4*minBackoff { // a broker that has just started may not know all topics
 			if some = append(some, w); !w.told {
 				fresh = append(fresh, w)
 			}

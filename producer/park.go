@@ -19,7 +19,7 @@ import (
 // are sent from there, in order, as soon as it takes them again.
 type Parked struct {
 	Topic     string
-	Partition int32     // -1: the topic, a tenant's, isn't there
+	Partition int32     // -1: not known, as of a tenant's topic that isn't there
 	Reason    string    // the last error of a record that came back, or that nothing was acknowledged
 	Since     time.Time // when it was parked
 	Events    uint64    // that went to files since

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +20,7 @@ import (
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/kafkaclient"
+	"github.com/firetrail/firetrail/wal"
 )
 
 // perTenant is a config for topics of tenants.
@@ -135,7 +138,8 @@ func TestMissingTopicWaits(t *testing.T) {
 			}
 			require.Equal(t, 2, p.Stats().MissingTopics)
 			require.NoError(t, p.Ready(within(t, 30*time.Second)))
-			require.Contains(t, log.String(), "sink-worker topics create --brokers="+cfg.Kafka.Brokers[0]+" --topic-prefix=audit.t. --tenant=")
+			command := "sink-worker topics create --brokers=" + cfg.Kafka.Brokers[0] + " --topic-prefix=audit.t. --tenant="
+			require.Eventually(t, func() bool { return strings.Contains(log.String(), command) }, 60*time.Second, time.Millisecond)
 			topics, err := kadm.NewClient(p.client).ListTopics(within(t, 30*time.Second))
 			require.NoError(t, err)
 			require.False(t, topics.Has(topicOf("tenant-0")), "it is never made silently")
@@ -154,6 +158,41 @@ func TestMissingTopicWaits(t *testing.T) {
 			require.Empty(t, consume(t, cfg.Kafka.Brokers, DefaultTopic))
 		})
 	}
+}
+
+// TestTenantWithoutATopic: what has a tenant that isn't valid is a letter at once; nobody is told to make a topic for it.
+func TestTenantWithoutATopic(t *testing.T) {
+	c := cluster(t)
+	makeTopics(t, c, "good")
+	p := start(t, perTenant(t, c))
+	for _, tenant := range []string{"good", "line\nfeed", strings.Repeat("x", 200), "good"} {
+		p.Fire(context.Background(), event(tenant, 0))
+	}
+	flush(t, p)
+	require.EqualValues(t, 2, p.Stats().Shipped)
+	require.Equal(t, 2, p.Stats().Dir.Dead.Letters)
+	require.Zero(t, p.Stats().MissingTopics)
+}
+
+// TestTopicsOfTenantsFromMemory: the log can't be opened at first, and what memory holds moves to it, topics and all.
+func TestTopicsOfTenantsFromMemory(t *testing.T) {
+	c := cluster(t)
+	makeTopics(t, c, "a")
+	cfg := perTenant(t, c)
+	blocked := filepath.Join(cfg.Dir, cfg.Namespace)
+	require.NoError(t, os.WriteFile(blocked, nil, 0o600))
+	p := start(t, cfg)
+	for i := range 100 {
+		p.Fire(context.Background(), event([]string{"a", "b"}[i%2], i))
+	}
+	require.Eventually(t, func() bool { s := p.Stats(); return s.Shipped == 50 && s.MissingTopics == 1 }, 60*time.Second, time.Millisecond)
+	require.NoError(t, os.Remove(blocked))
+	require.Eventually(t, func() bool { return p.Stats().State.State == wal.Healthy }, 60*time.Second, time.Millisecond)
+	for i := range 100 {
+		p.Fire(context.Background(), event([]string{"a", "b"}[i%2], i))
+	}
+	makeTopics(t, c, "b")
+	checkTenants(t, p, map[string]int{"a": 100, "b": 100}, true)
 }
 
 // TestQuotedTenants: what the warning says can be given to a shell.

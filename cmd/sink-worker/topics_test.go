@@ -104,7 +104,9 @@ func TestTopicPerTenant(t *testing.T) {
 		e.ID, e.Tenant, e.Time = firetrail.ID{}, tenants[i%len(tenants)], time.Time{}
 		p.Fire(t.Context(), e)
 	}
-	require.Eventually(t, func() bool { return p.Stats().Shipped == 400 && p.Stats().MissingTopics == 2 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return p.Stats().Shipped == 400 && p.Stats().MissingTopics == 2 && strings.Contains(logs.String(), "--tenant=late")
+	}, 30*time.Second, 10*time.Millisecond)
 	ctx, stop := context.WithCancel(t.Context())
 	var stdout, workerLogs buffer
 	ended := make(chan int, 1)
