@@ -99,8 +99,10 @@ func (s *shipper) park(d *destination, reason string, found bool) {
 		s.tenants.parked++
 		s.list(d)
 	}
-	s.p.cfg.Logger.Warn("producer: a partition takes nothing while others do; its events go to files and wait",
-		"topic", k.topic, "partition", k.partition, "reason", reason)
+	if s.mayLog() {
+		s.p.cfg.Logger.Warn("producer: a partition takes nothing while others do; its events go to files and wait",
+			"topic", k.topic, "partition", k.partition, "reason", reason)
+	}
 }
 
 // tendParked begins with the files of a parked destination once nothing of it is in flight, and ends the parking
@@ -133,7 +135,7 @@ func (s *shipper) tendParked(ctx context.Context, d *destination) {
 	if k.why != nil {
 		d.noParking = time.Now().Add(s.p.cfg.ParkAfter)
 		s.complain("a partition takes nothing, and can't be parked; its events wait in the log", k.topic, k.why)
-	} else {
+	} else if s.mayLog() {
 		s.p.cfg.Logger.Warn("producer: a parked partition takes events again", "topic", k.topic,
 			"partition", k.partition, "events", k.events.Load(), "since", k.since)
 	}

@@ -11,17 +11,24 @@ import (
 // records of a tenant have one key. Only those that something is to be done for are among shipper.destinations; one
 // whose topic isn't there costs nothing until it is.
 type tenants struct {
-	of     map[string]*destination
-	others *destination // of those that there is no room for in the map; nothing is ever sent to it
-	news   uint64       // of the routes, as of when they were looked at last
-	again  bool         // they are to be looked at again, since something is in flight still
-	shared int          // for how many destinations what may be in flight is divided
-	swept  time.Time    // when room was made last
-	parked int          // how many are parked
+	of       map[string]*destination
+	others   *destination // of those that there is no room for in the map; nothing is ever sent to it
+	news     uint64       // of the routes, as of when they were looked at last
+	again    bool         // they are to be looked at again, since something is in flight still
+	shared   int          // for how many destinations what may be in flight is divided
+	swept    time.Time    // when room was made last
+	parked   int          // how many are parked
+	loggedAt time.Time
 }
 
 // maxParked is how many tenants of a log are parked at a time: each is read for by itself. Others wait in the log.
 const maxParked = 32
+
+// minShare and minShareBytes are reserved for each, however many there are: who has less is passed over, and read again.
+const (
+	minShare      = 8
+	minShareBytes = 16 << 10
+)
 
 // lookEvery is how often destinations are looked through: less often where they are many.
 func (t *tenants) lookEvery() time.Duration {
@@ -83,6 +90,7 @@ func (s *shipper) divide() {
 	records := s.p.cfg.MaxInFlight
 	share := newShare(records, maxInFlightBytes, t.shared)
 	share.most = hold{max(1, records/16), maxInFlightBytes / 16}
+	share.reserve = hold{min(max(minShare, share.reserve.records), share.most.records), max(minShareBytes, share.reserve.bytes)}
 	share.ceiling = hold{4 * records, 4 * maxInFlightBytes}
 	s.window.reshare(share, s.all())
 }
@@ -183,6 +191,19 @@ func (s *shipper) room() bool {
 		s.destinations = slices.DeleteFunc(s.destinations, func(d *destination) bool { return !d.listed })
 	}
 	return len(t.of) < most
+}
+
+// mayLog reports whether what becomes of a destination is logged: of tenants once a second, of partitions always.
+func (s *shipper) mayLog() bool {
+	now := time.Now()
+	if s.tenants == nil {
+		return true
+	}
+	if now.Sub(s.tenants.loggedAt) < time.Second {
+		return false
+	}
+	s.tenants.loggedAt = now
+	return true
 }
 
 // mayPark reports whether one more destination may be parked.

@@ -69,7 +69,7 @@ func (w *window) begin(f *flight) verdict {
 		return isDone
 	case d.failed != 0:
 		return hasFailed
-	case d.alone || f.alone && d.held.records > 0 || w.full() || !w.share.room(d, &w.lent, f.size):
+	case d.alone || f.alone && d.held.records > 0 || w.full(d) || !w.share.room(d, &w.lent, f.size):
 		return noRoom
 	}
 	w.inFlight++
@@ -126,9 +126,13 @@ func (w *window) takeBack(f *flight) {
 	}
 }
 
-// full reports whether no destination has room.
-func (w *window) full() bool {
+// full reports whether a destination has no room since all together have too much. Who has nothing in flight has room
+// for longer, so that many that hang don't stop the others.
+func (w *window) full(d *destination) bool {
 	c := w.share.ceiling
+	if d.held.records == 0 {
+		return c != hold{} && w.bytes >= 2*c.bytes
+	}
 	return c != hold{} && (w.inFlight >= c.records || w.bytes >= c.bytes)
 }
 
