@@ -18,7 +18,7 @@ const (
 	// learnEvery is how often the shape of the one topic is asked for at the least while it isn't known, and
 	// learnTenantsEvery that of a tenant's.
 	learnEvery        = time.Second
-	learnTenantsEvery = 5 * time.Second
+	learnTenantsEvery = 3 * time.Second
 	// askMost is how many topics are asked for at a time, and askPause lies between.
 	askMost  = 200
 	askPause = 20 * time.Millisecond
@@ -185,9 +185,10 @@ func (r *routes) toWarnOf(now time.Time) (some []*route, all int) {
 			}
 		}
 	}
-	if len(fresh) > 0 {
+	switch {
+	case len(fresh) > 0:
 		some = fresh
-	} else if now.Sub(r.warned) < warnAgain {
+	case len(some) == 0 || now.Sub(r.warned) < warnAgain:
 		return nil, 0
 	}
 	r.warned = now
