@@ -2,7 +2,6 @@ package admin
 
 import (
 	"maps"
-
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
