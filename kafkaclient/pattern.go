@@ -70,8 +70,8 @@ func CheckTopic(topic string) error {
 	switch {
 	case topic == "", topic == ".", topic == "..":
 		return errors.New("is no name of a topic")
-	case len(topic) > 249:
-		return errors.New("is longer than the 249 characters that Kafka allows")
+	case len(topic) > maxTopic:
+		return fmt.Errorf("is longer than the %d characters that Kafka allows", maxTopic)
 	case strings.ContainsFunc(topic, bad):
 		return errors.New("has a character other than letters, digits, '.', '_' and '-', or '*' in a pattern")
 	}

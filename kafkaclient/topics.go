@@ -84,13 +84,17 @@ type TopicState struct {
 
 // EnsureTopics makes the topics that are not there, and says how those that are differ from the spec.
 // One state is returned for each spec that has no error, in the order of the specs; the errors of the
-// others are joined, each beginning with its topic's name. It may be called again, and from several
+// others are joined, each beginning with its topic's name; those that ctx's end left are one error. It may be called again, and from several
 // places at once.
 func EnsureTopics(ctx context.Context, cl *kgo.Client, specs []TopicSpec) ([]TopicState, error) {
 	adm := kadm.NewClient(cl)
 	states := make([]TopicState, 0, len(specs))
 	var errs []error
-	for _, spec := range specs {
+	for i, spec := range specs {
+		if err := ctx.Err(); err != nil && i > 0 {
+			errs = append(errs, fmt.Errorf("%d of %d topics were not looked at: %w", len(specs)-i, len(specs), err))
+			break
+		}
 		state, err := ensureTopic(ctx, adm, spec.withDefaults())
 		if err != nil {
 			errs = append(errs, fmt.Errorf("topic %q: %w", spec.Name, err))

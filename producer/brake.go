@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,7 +16,7 @@ type brakes struct {
 	to kgo.Logger // where the log goes; nil is nowhere
 
 	mu sync.Mutex
-	of map[int32]map[*destination]bool // of all logs, by partition
+	of map[target][]*destination // of all logs
 }
 
 // What the client logs, under the lock of a partition's buffer, when it fails what is in there.
@@ -25,7 +26,7 @@ const (
 )
 
 func newBrakes(to kgo.Logger) *brakes {
-	return &brakes{to: to, of: map[int32]map[*destination]bool{}}
+	return &brakes{to: to, of: map[target][]*destination{}}
 }
 
 // Level implements kgo.Logger.
@@ -44,8 +45,9 @@ func (b *brakes) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 		b.to.Log(level, msg, keyvals...)
 	}
 	if msg == logRefused || msg == logNotLed && valueOf(keyvals, "will_fail") == true {
+		topic, _ := valueOf(keyvals, "topic").(string)
 		if partition, ok := valueOf(keyvals, "partition").(int32); ok {
-			b.stop(partition)
+			b.stop(target{topic, partition})
 		}
 	}
 }
@@ -60,21 +62,24 @@ func valueOf(keyvals []any, key string) any {
 }
 
 // stop ends the contexts of a partition's records.
-func (b *brakes) stop(partition int32) {
+func (b *brakes) stop(at target) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for d := range b.of[partition] {
-		d.cancel()
+	for _, d := range b.of[at] {
+		d.stop()
 	}
 }
 
-// stopAll ends the contexts of all records.
-func (b *brakes) stopAll() {
+// stopTopic ends the contexts of a topic's records.
+func (b *brakes) stopTopic(topic string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, of := range b.of {
-		for d := range of {
-			d.cancel()
+	for at, of := range b.of {
+		if at.topic != topic {
+			continue
+		}
+		for _, d := range of {
+			d.stop()
 		}
 	}
 }
@@ -84,16 +89,33 @@ func (b *brakes) release(d *destination) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d.renew()
-	if b.of[d.partition] == nil {
-		b.of[d.partition] = map[*destination]bool{}
+	at := target{d.route.topic, d.partition}
+	if at != d.at {
+		b.remove(d)
+		d.at = at
+		b.of[at] = append(b.of[at], d)
 	}
-	b.of[d.partition][d] = true
 }
 
 // forget ends a destination's context for good.
 func (b *brakes) forget(d *destination) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	d.cancel()
-	delete(b.of[d.partition], d)
+	d.stop()
+	b.remove(d)
+}
+
+// remove is called under mu.
+func (b *brakes) remove(d *destination) {
+	of := b.of[d.at]
+	i := slices.Index(of, d)
+	if i < 0 {
+		return
+	}
+	if of = slices.Delete(of, i, i+1); len(of) == 0 {
+		delete(b.of, d.at)
+	} else {
+		b.of[d.at] = of
+	}
+	d.at = target{}
 }

@@ -40,17 +40,23 @@ func newClient(cfg *Config, more ...kgo.Opt) (*kgo.Client, error) {
 // refused record takes with it whatever is buffered for its partition.
 type single struct {
 	client *kgo.Client
-	route  *route
+	routes *routes
 
 	mu   sync.Mutex
-	busy map[int32]chan struct{} // by partition: a token for whoever sends there
+	busy map[target]*turn
 }
 
-func newSingle(cfg *Config, r *route) (*single, error) {
+// turn is that of whoever sends to a partition.
+type turn struct {
+	token chan struct{} // has room for one
+	users int           // that have it, or wait for it
+}
+
+func newSingle(cfg *Config, r *routes) (*single, error) {
 	c := *cfg
 	c.Linger = -1
 	client, err := newClient(&c)
-	return &single{client: client, route: r, busy: map[int32]chan struct{}{}}, err
+	return &single{client: client, routes: r, busy: map[target]*turn{}}, err
 }
 
 // send sends a record and returns when it is acknowledged or has come back. Nothing else goes to its partition
@@ -62,7 +68,8 @@ func (s *single) send(ctx context.Context, rec *kgo.Record) error {
 // sendAll is send for records of one key, which go together. A refusal is that of one among them only.
 func (s *single) sendAll(ctx context.Context, recs []*kgo.Record) []error {
 	errs := make([]error, len(recs))
-	turn := s.turn(recs[0].Key)
+	turn, leave := s.queue(recs[0])
+	defer leave()
 	select {
 	case turn <- struct{}{}:
 		defer func() { <-turn }()
@@ -87,20 +94,30 @@ func (s *single) sendAll(ctx context.Context, recs []*kgo.Record) []error {
 	return errs
 }
 
-// turn returns the turn of a key's partition; while their number isn't known all keys take turns.
-func (s *single) turn(key []byte) chan struct{} {
-	partition := int32(-1)
-	if n, _ := s.route.shape(); n > 0 {
-		partition = s.route.partition(key, n)
+// queue returns the turn of a record's partition, and what to call when it isn't needed any more; while the
+// partitions' number isn't known all records take turns.
+func (s *single) queue(rec *kgo.Record) (token chan struct{}, leave func()) {
+	at := target{rec.Topic, -1}
+	if one := s.routes.one; one != nil {
+		if n := one.shape(); n > 0 {
+			at.partition = s.routes.partition(rec.Key, n)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	turn := s.busy[partition]
-	if turn == nil {
-		turn = make(chan struct{}, 1)
-		s.busy[partition] = turn
+	t := s.busy[at]
+	if t == nil {
+		t = &turn{token: make(chan struct{}, 1)}
+		s.busy[at] = t
 	}
-	return turn
+	t.users++
+	return t.token, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(s.busy, at)
+		}
+	}
 }
 
 func retryBackoff(tries int) time.Duration {

@@ -52,7 +52,8 @@ func (p *Producer) flush(ctx context.Context) error {
 }
 
 // Ready reports whether events go all the way now: the log protects them, a broker answers, and the topic is
-// there. It is for a readiness probe or a start that wants to know; Fire does not depend on it. The error says
+// there. Topics of tenants are not looked for: one that is missing is no reason to stop a service; see
+// Stats.MissingTopics. It is for a readiness probe or a start that wants to know; Fire does not depend on it. The error says
 // what to do. A nil Producer is ready.
 func (p *Producer) Ready(ctx context.Context) error {
 	if p == nil {
@@ -65,6 +66,9 @@ func (p *Producer) Ready(ctx context.Context) error {
 	}
 	if err := kafkaclient.Check(ctx, p.client); err != nil {
 		return err
+	}
+	if p.routes.one == nil {
+		return nil
 	}
 	req := kmsg.NewPtrMetadataRequest()
 	topic := kmsg.NewMetadataRequestTopic()

@@ -55,6 +55,12 @@ type Config struct {
 	Kafka kafkaclient.Config
 	// Topic that events go to. Default DefaultTopic. It must exist: it is never made silently.
 	Topic string
+	// TopicPrefix gives each tenant a topic of its own, in place of Topic: the one that [kafkaclient.TenantTopic]
+	// names, by this prefix, such as [kafkaclient.TenantTopicPrefix]. It is never made silently either: as long
+	// as a tenant's topic isn't there its events wait, and the other tenants' flow. One partition is enough for it, since
+	// a tenant's events are in order. What waits from before, in logs and files, goes where the setting says now.
+	// Default none.
+	TopicPrefix string
 	// WeakTopic says that a topic which can lose acknowledged events, such as one with a single replica, is
 	// meant to: it is not warned of. Default false.
 	WeakTopic bool
@@ -73,7 +79,8 @@ type Config struct {
 	MaxBytes int64
 	// MaxTenants bounds the memory of tenants: of how many it is known, at a time, how many events they have
 	// had. Beyond it the source of one that was not heard of lately is closed, and the tenant has another when it
-	// comes back. Default 100,000; each takes about 150 bytes.
+	// comes back. Default 100,000; each takes about 150 bytes, and with a TopicPrefix about 1 KiB in all. So many
+	// topics are known of at a time then, too, for each log; the Kafka client knows all of those it has sent to.
 	MaxTenants int
 	// MaxTenantBytes bounds what waits in the log of one tenant's events of this run, in bytes, so that one tenant's
 	// flood leaves room for the others. An event over it is dealt with as if the log were full. A tenant that
@@ -83,7 +90,8 @@ type Config struct {
 	// in the mode Volatile without a Dir. FullDrop with the mode Durable is an error.
 	OnFull OnFull
 	// MaxInFlight bounds the events that were handed to Kafka and are not yet acknowledged, for each log. A part
-	// of it is kept for each partition, one event at the least, so that none that is away stops the others.
+	// of it is kept for each partition, one event at the least, so that none that is away stops the others: in all,
+	// that may be four times as many where each tenant has a topic.
 	// Default 20,000.
 	MaxInFlight int
 	// ParkAfter is how long a partition may take nothing, while others take events, before its events go to files of
@@ -119,7 +127,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Topic == "" {
+	if c.Topic == "" && c.TopicPrefix == "" {
 		c.Topic = DefaultTopic
 	}
 	if c.MaxInFlight == 0 {
@@ -154,6 +162,14 @@ func (c *Config) validate() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("producer: "+format, args...)) }
 	if err := c.Kafka.Validate(); err != nil {
 		bad("Kafka: %w", err)
+	}
+	if c.TopicPrefix != "" {
+		if c.Topic != "" {
+			bad("TopicPrefix: %q contradicts Topic, %q: events go to one topic, or to one for each tenant", c.TopicPrefix, c.Topic)
+		}
+		if err := kafkaclient.CheckTopicPrefix(c.TopicPrefix); err != nil {
+			bad("TopicPrefix: %q %w", c.TopicPrefix, err)
+		}
 	}
 	switch c.Mode {
 	case Durable:

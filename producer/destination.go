@@ -5,13 +5,19 @@ import (
 	"time"
 )
 
-// destination is where records go: a partition of the topic. Order is kept for each by itself, and none that is away
+// destination is where records go: a partition of the one topic, or a tenant's topic. Order is kept for each by itself, and none that is away
 // keeps the others waiting: its records are passed over then, and read again from the log, which is the queue, when
 // it is back.
 type destination struct {
+	route     *route // to its topic
+	tenant    string // whose topic it is; with topics of tenants
 	partition int32
 
 	// What follows is the shipper's alone.
+	among     int             // partitions, of which partition was chosen; 0: it isn't known yet, and nothing is sent
+	at        target          // that brakes knows it by
+	listed    bool            // with topics of tenants: it is one of shipper.destinations
+	used      bool            // with topics of tenants: since unused ones were looked for last
 	behind    uint64          // the first record that was passed over; 0: all that was read was handed over
 	following bool            // the second cursor is before, or at, the first record that was passed over
 	ctx       context.Context // of all its records: that of the first in a batch counts for all of the partition's
@@ -44,7 +50,10 @@ type hold struct {
 
 // share divides what may be in flight among the destinations. Half of it is reserved, in equal parts, so that each
 // always has something; from the other half they borrow, up to a quarter of the whole each.
-type share struct{ reserve, most, pool hold }
+type share struct {
+	reserve, most, pool hold
+	ceiling             hold // of all together; zero: the sum of the others is one
+}
 
 func newShare(records int, bytes int64, destinations int) share {
 	if destinations == 1 {
@@ -99,12 +108,17 @@ func (d *destination) pass(seq uint64) {
 }
 
 // braked reports whether what is handed over comes back.
-func (d *destination) braked() bool { return d.ctx.Err() != nil }
+func (d *destination) braked() bool { return d.ctx == nil || d.ctx.Err() != nil }
 
-// renew gives the destination a context that has not ended.
-func (d *destination) renew() {
+// stop has what is in flight come back.
+func (d *destination) stop() {
 	if d.cancel != nil {
 		d.cancel()
 	}
+}
+
+// renew gives the destination a context that has not ended.
+func (d *destination) renew() {
+	d.stop()
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 }

@@ -22,6 +22,12 @@
 // wait in the log and, where others are acknowledged for Config.ParkAfter while it takes nothing, in files
 // ([Stats].Parked), from which they are sent in order before any later ones.
 //
+// With Config.TopicPrefix each tenant has a topic of its own, named by kafkaclient.TenantTopic. No topic is made by
+// producing to it: a tenant whose topic isn't there waits in the log and, after Config.ParkAfter, in files (up to 32
+// tenants at a time; the others stay in the log), which is warned of with the command that makes it and counted in
+// [Stats].MissingTopics. So it keeps room in the log: MaxTenantBytes bounds that. When the topic is made, in any way, what waited is
+// sent within seconds, in order.
+//
 // The log is bounded by Config.MaxBytes and MaxEvents, and what one tenant may have of it by MaxTenantBytes. A log, or a
 // directory of letters, that can't be opened is tried again; meanwhile memory stands in for it, and what that holds
 // moves there.

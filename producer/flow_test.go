@@ -23,10 +23,13 @@ type flow struct {
 const flowTenants = 40
 
 // fireSteadily begins a flow of some 10,000 events a second.
-func fireSteadily(p *Producer) *flow {
+func fireSteadily(p *Producer) *flow { return fireEvery(p, 2*time.Millisecond) }
+
+// fireEvery begins a flow of 20 events at a time.
+func fireEvery(p *Producer, every time.Duration) *flow {
 	f := &flow{p: p, stop: make(chan struct{})}
 	f.wg.Go(func() {
-		t := time.NewTicker(2 * time.Millisecond)
+		t := time.NewTicker(every)
 		defer t.Stop()
 		for {
 			for range 20 {

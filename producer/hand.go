@@ -19,17 +19,25 @@ func (s *shipper) hand(ctx context.Context, c *cursor, r wal.Record) bool {
 	if r.Type != recordEvent && r.Type != recordClosing {
 		err = fmt.Errorf("record type %d is not known; a newer program wrote it", r.Type)
 	}
+	if err == nil && s.tenants != nil && s.tenants.of[string(head.Tenant)] == nil {
+		err = firetrail.ValidateTenant(string(head.Tenant)) // no topic is waited for that nobody will make
+	}
 	if err != nil {
 		return s.window.settled(r.Seq) || s.buryAtLast(ctx, r, err)
 	}
-	s.key.Key = head.Tenant
-	d := s.destinations[s.p.route.hash.Partition(&s.key, len(s.destinations))]
-	switch second := c == &s.second; {
+	second := c == &s.second
+	d := s.destinationOf(head.Tenant, r.Seq, second)
+	switch {
+	case d == nil:
+		return true
 	case d.behind != 0 && (!second || !d.following || r.Seq < d.behind):
 		return true // the second cursor will come, or has been, here
 	case d.behind == 0 && second:
 		return true // the first one has dealt with it
-	case d.parked != nil || d.braked():
+	case d.parked != nil || d.among == 0 || d.braked():
+		if d.among == 0 && d.route != nil {
+			s.window.missed(d)
+		}
 		d.pass(r.Seq)
 		return true
 	}
@@ -45,6 +53,16 @@ func (s *shipper) hand(ctx context.Context, c *cursor, r wal.Record) bool {
 	default:
 		return s.outOfPatience(c, d, r.Seq)
 	}
+}
+
+// destinationOf returns where a tenant's records go; nil where the record is done. seq is the record's, and second says that the second cursor has
+// read it.
+func (s *shipper) destinationOf(tenant []byte, seq uint64, second bool) *destination {
+	if s.tenants != nil {
+		return s.ofTenant(tenant, seq, second)
+	}
+	s.key.Key = tenant
+	return s.destinations[s.p.routes.hash.Partition(&s.key, len(s.destinations))]
 }
 
 // outOfPatience reports whether a record for which there is no room is passed over.
@@ -81,7 +99,7 @@ func (s *shipper) send(ctx context.Context, d *destination, r wal.Record, id fir
 	if why != nil {
 		s.window.takeBack(f)
 		if err := s.bury(ctx, r, why, reason); err != nil { // what follows keeps its place behind it; others go on
-			s.complain("a dead letter can't be written; its partition waits for it", err)
+			s.complain("a dead letter can't be written; its partition waits for it", d.route.topic, err)
 			s.rest(d)
 			return hasFailed
 		}
@@ -90,7 +108,7 @@ func (s *shipper) send(ctx context.Context, d *destination, r wal.Record, id fir
 		}
 		return isDone
 	}
-	if !f.alone && len(f.rec.Value)+len(f.rec.Key) > s.toAlone {
+	if !f.alone && len(f.rec.Value)+len(f.rec.Key) > d.route.alone() {
 		s.window.takeBack(f)
 		f.alone = true
 		if v := s.window.begin(f); v != mayGo {
@@ -117,7 +135,7 @@ func (s *shipper) produce(f *flight) {
 	f.rec.Partition = f.to.partition
 	s.p.client.Produce(f.to.ctx, &f.rec, func(_ *kgo.Record, err error) {
 		if f.err = err; err != nil {
-			s.p.brakes.stop(f.to.partition)
+			s.p.brakes.stop(target{f.rec.Topic, f.to.partition})
 		}
 		s.landing.add(f)
 	})
@@ -138,7 +156,7 @@ func (s *shipper) render(f *flight, r wal.Record) error {
 		return err
 	}
 	key, value := len(a.b), len(a.b)+len(e.Tenant)
-	f.rec = kgo.Record{Topic: s.p.cfg.Topic, Key: b[key:value:value], Value: b[value:len(b):len(b)], Headers: eventHeaders}
+	f.rec = kgo.Record{Topic: f.to.route.topic, Key: b[key:value:value], Value: b[value:len(b):len(b)], Headers: eventHeaders}
 	f.arena = a
 	if cap(b) == cap(a.b) { // else it didn't fit, and lies elsewhere
 		a.b = b
@@ -174,7 +192,7 @@ func (s *shipper) buryAtLast(ctx context.Context, r wal.Record, why error) bool 
 		if err == nil {
 			return true
 		}
-		s.complain("a dead letter can't be written; shipping waits for it", err)
+		s.complain("a dead letter can't be written; shipping waits for it", s.p.routes.String(), err)
 		pause(ctx, backoff)
 	}
 	return false

@@ -28,6 +28,7 @@ func (p *Producer) letter(typ byte, enc []byte, reason string, why error) dlq.Le
 		l.ID, l.Value, l.Reason, l.Error = newSource(), append([]byte(nil), enc...), dlq.ReasonUndecodable, err.Error()
 		return l
 	}
+	l.Topic = p.routes.topic(e.Tenant)
 	l.ID, l.Tenant, l.Key = e.ID.String(), e.Tenant, append([]byte{}, e.Tenant...)
 	value, err := e.AppendCloudEvent(nil)
 	if err == nil && typ == recordEvent {

@@ -19,7 +19,7 @@ import (
 // are sent from there, in order, as soon as it takes them again.
 type Parked struct {
 	Topic     string
-	Partition int32
+	Partition int32     // -1: not known, as of a tenant's topic that isn't there
 	Reason    string    // the last error of a record that came back, or that nothing was acknowledged
 	Since     time.Time // when it was parked
 	Events    uint64    // that went to files since
@@ -29,6 +29,8 @@ type Parked struct {
 // them from the log, and puts them into files, until the files are drained.
 type parking struct {
 	s         *shipper
+	topic     string
+	tenant    string // whose topic it is, with topics of tenants
 	partition int32
 	among     int // partitions
 	reason    string
@@ -62,33 +64,45 @@ func (s *shipper) parkStuck(now time.Time) {
 	if after < 0 || s.p.letters.dir() == nil {
 		return
 	}
-	for _, d := range s.destinations {
-		if d.parked != nil || now.Before(d.noParking) {
+	for _, d := range s.mayBeStuck() {
+		if d.parked != nil || now.Before(d.noParking) || !s.mayPark() {
 			continue
 		}
 		since, err := s.window.stuck(d, now, after/2)
 		if since.IsZero() || now.Sub(since) < after {
 			continue
 		}
+		if err == nil && d.among == 0 {
+			err = d.route.why()
+		}
 		reason := fmt.Sprintf("nothing acknowledged for %s", now.Sub(since).Round(time.Millisecond))
 		if err != nil {
 			reason = err.Error()
 		}
 		s.park(d, reason, false)
-		d.cancel() // what is in flight comes back
+		d.stop() // what is in flight comes back
 	}
 }
 
 // park marks a destination parked. Nothing more of it is sent.
 func (s *shipper) park(d *destination, reason string, found bool) {
 	k := &parking{
-		s: s, partition: d.partition, among: len(s.destinations), reason: reason, since: s.p.cfg.Clock(),
-		found: found, done: make(chan struct{}),
+		s: s, topic: d.route.topic, tenant: d.tenant, partition: d.partition, among: d.among, reason: reason,
+		since: s.p.cfg.Clock(), found: found, done: make(chan struct{}),
+	}
+	if d.among == 0 {
+		k.partition = -1
 	}
 	s.p.parked.add(k)
 	d.parked = k
-	s.p.cfg.Logger.Warn("producer: a partition takes nothing while others do; its events go to files and wait",
-		"topic", s.p.cfg.Topic, "partition", d.partition, "reason", reason)
+	if s.tenants != nil {
+		s.tenants.parked++
+		s.list(d)
+	}
+	if s.mayLog() {
+		s.p.cfg.Logger.Warn("producer: a partition takes nothing while others do; its events go to files and wait",
+			"topic", k.topic, "partition", k.partition, "reason", reason)
+	}
 }
 
 // tendParked begins with the files of a parked destination once nothing of it is in flight, and ends the parking
@@ -111,19 +125,26 @@ func (s *shipper) tendParked(ctx context.Context, d *destination) {
 		return
 	}
 	d.parked = nil
+	if s.tenants != nil {
+		s.tenants.parked--
+	}
 	s.p.parked.remove(k)
 	if d.behind != 0 {
 		d.behind, d.following = k.next, false
 	}
 	if k.why != nil {
 		d.noParking = time.Now().Add(s.p.cfg.ParkAfter)
-		s.complain("a partition takes nothing, and can't be parked; its events wait in the log", k.why)
-	} else {
-		s.p.cfg.Logger.Warn("producer: a parked partition takes events again", "topic", s.p.cfg.Topic,
-			"partition", d.partition, "events", k.events.Load(), "since", k.since)
+		s.complain("a partition takes nothing, and can't be parked; its events wait in the log", k.topic, k.why)
+	} else if s.mayLog() {
+		s.p.cfg.Logger.Warn("producer: a parked partition takes events again", "topic", k.topic,
+			"partition", k.partition, "events", k.events.Load(), "since", k.since)
 	}
-	s.p.brakes.release(d)
 	s.window.startAnew(d)
+	if d.among != 0 {
+		s.p.brakes.release(d)
+	} else {
+		s.window.missed(d)
+	}
 }
 
 // findParked finds files of destinations that an earlier run parked, and parks them until those are drained.
@@ -133,13 +154,17 @@ func (s *shipper) findParked(ctx context.Context) {
 	}
 	found, err := s.p.letters.parked(ctx, len(s.destinations))
 	if err != nil {
-		s.complain("parked letters can't be looked for", err)
+		s.complain("parked letters can't be looked for", s.p.routes.String(), err)
 	}
-	for _, d := range s.destinations {
-		if found[d.partition] > 0 {
-			s.park(d, "its letters from before are not sent yet", true)
-			d.behind = s.window.mark() + 1
+	for at, f := range found {
+		var d *destination
+		if s.tenants == nil {
+			d = s.destinations[at.partition]
+		} else if d = s.tenants.of[f.tenant]; d == nil {
+			d = s.add(f.tenant)
 		}
+		s.park(d, "its letters from before are not sent yet", true)
+		d.behind = s.window.mark() + 1
 	}
 }
 
@@ -182,7 +207,7 @@ func (k *parking) run() {
 			}
 			// There are files of it, so that what comes later can't be sent before: it waits in the log.
 			k.s.p.cfg.Logger.Error("producer: events of a parked partition can't be put into files; they wait in the log",
-				"partition", k.partition, "error", err)
+				"topic", k.topic, "partition", k.partition, "error", err)
 			pause(k.ctx, every)
 		}
 	}
@@ -252,7 +277,14 @@ var errParked = fmt.Errorf("%w: its partition takes nothing; the event waits amo
 // dealt with it.
 func (k *parking) mine(r wal.Record) bool {
 	head, err := firetrail.ReadBinaryHead(r.Payload)
-	return err == nil && (r.Type == recordEvent || r.Type == recordClosing) && k.s.p.route.partition(head.Tenant, k.among) == k.partition
+	switch {
+	case err != nil || r.Type != recordEvent && r.Type != recordClosing:
+		return false
+	case k.s.p.routes.one == nil:
+		return string(head.Tenant) == k.tenant
+	default:
+		return k.s.p.routes.partition(head.Tenant, k.among) == k.partition
+	}
 }
 
 // drained sends what is in files, where the destination takes it again, and reports whether none is left. No records
@@ -262,7 +294,7 @@ func (k *parking) drained() bool {
 	left := -1
 	for {
 		found, err := l.parked(k.ctx, k.among)
-		n := found[k.partition]
+		n := found[k.target()].letters
 		switch {
 		case err != nil:
 			return false
@@ -274,12 +306,12 @@ func (k *parking) drained() bool {
 			return false
 		}
 		left = n
-		l.forgive(k.partition)
+		l.forgive(k.target())
 		ctx, cancel := context.WithTimeout(k.ctx, probeEvery)
 		_, err = l.dir().Retry(ctx, l.deliver)
 		inTime := ctx.Err() == nil
 		if cancel(); err != nil && inTime {
-			k.s.p.cfg.Logger.Warn("producer: sending letters of a parked partition", "partition", k.partition, "error", err)
+			k.s.p.cfg.Logger.Warn("producer: sending letters of a parked partition", "topic", k.topic, "partition", k.partition, "error", err)
 		}
 	}
 }
@@ -288,8 +320,23 @@ func (k *parking) drained() bool {
 func (k *parking) takes() bool {
 	ctx, cancel := context.WithTimeout(k.ctx, probeEvery)
 	defer cancel()
-	shape, err := kafkaclient.TopicPartitions(ctx, k.s.p.single.client, k.s.p.cfg.Topic)
-	return err == nil && !shape.Leaderless[k.partition]
+	shape, err := kafkaclient.TopicPartitions(ctx, k.s.p.single.client, k.topic)
+	if err != nil || shape.Partitions == 0 {
+		return false
+	}
+	partition := k.partition
+	if k.s.p.routes.one == nil { // the topic may not have been there
+		partition = k.s.p.routes.partition([]byte(k.tenant), shape.Partitions)
+	}
+	return !shape.Leaderless[partition]
+}
+
+// target is what letters know the destination by.
+func (k *parking) target() target {
+	if k.s.p.routes.one == nil {
+		return target{topic: k.topic}
+	}
+	return target{k.topic, k.partition}
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -324,15 +371,17 @@ func (p *parkings) remove(k *parking) {
 }
 
 // stats returns what is parked, by partition, and the number of events that were put into files for it since New.
-func (p *parkings) stats(topic string) (parked []Parked, events uint64) {
+func (p *parkings) stats() (parked []Parked, events uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	events = p.ended
 	for _, k := range p.now {
 		n := k.events.Load()
 		events += n
-		parked = append(parked, Parked{Topic: topic, Partition: k.partition, Reason: k.reason, Since: k.since, Events: n})
+		parked = append(parked, Parked{Topic: k.topic, Partition: k.partition, Reason: k.reason, Since: k.since, Events: n})
 	}
-	slices.SortFunc(parked, func(a, b Parked) int { return cmp.Compare(a.Partition, b.Partition) })
+	slices.SortFunc(parked, func(a, b Parked) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
 	return parked, events
 }

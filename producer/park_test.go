@@ -143,7 +143,7 @@ func TestAwayCostsNoMemory(t *testing.T) {
 // heldBack is how many of the events in a log of one run go to partition 2.
 func heldBack(p *Producer) (n uint64) {
 	for i := range flowTenants {
-		if p.route.partition([]byte(fmt.Sprint("tenant-", i)), 4) == 2 {
+		if p.routes.partition([]byte(fmt.Sprint("tenant-", i)), 4) == 2 {
 			n += 20_000 / flowTenants
 		}
 	}
@@ -158,7 +158,7 @@ func TestWaitingForAParkedEvent(t *testing.T) {
 	p := start(t, cfg)
 	f := fireSteadily(p)
 	shipsOn(t, p)
-	noProduce(c, kerr.KafkaStorageError, p.route.partition([]byte("tenant-0"), 4))
+	noProduce(c, kerr.KafkaStorageError, p.routes.partition([]byte("tenant-0"), 4))
 	err := p.Emit(within(t, time.Minute), event("tenant-0", -1), OnBroker)
 	require.ErrorIs(t, err, ErrPending)
 	require.ErrorContains(t, err, "dead letters")

@@ -50,7 +50,7 @@ func TestNothingOvertakesWhatCameBack(t *testing.T) {
 		p.Fire(context.Background(), event("a", 1+i))
 	}
 	require.NoError(t, forbidden.Wait(within(t, 30*time.Second), 1))
-	d := p.logs.all()[0].shipper.destinations[p.route.partition([]byte("a"), 4)]
+	d := p.logs.all()[0].shipper.destinations[p.routes.partition([]byte("a"), 4)]
 	require.Eventually(t, d.braked, 30*time.Second, time.Millisecond, "the client says what it has failed")
 	forbidden.Remove()
 	for i := range 100 {

@@ -19,7 +19,7 @@ import (
 type Producer struct {
 	cfg     Config
 	client  *kgo.Client
-	route   *route
+	routes  *routes
 	brakes  *brakes
 	single  *single
 	letters *letters
@@ -77,23 +77,23 @@ func New(cfg Config) (*Producer, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	route := newRoute(cfg.Topic)
+	routes := newRoutes(cfg.Topic, cfg.TopicPrefix)
 	var log kgo.Logger
 	if cfg.Kafka.Logger != nil {
 		log = kslog.New(cfg.Kafka.Logger)
 	}
 	brakes := newBrakes(log)
-	client, err := newClient(&cfg, kgo.WithLogger(brakes), kgo.RecordPartitioner(route), kgo.ProducerBatchMaxBytesFn(route.batchLimit))
+	client, err := newClient(&cfg, kgo.WithLogger(brakes), kgo.RecordPartitioner(routes), kgo.ProducerBatchMaxBytesFn(routes.batchLimit))
 	if err != nil {
 		return nil, err
 	}
-	single, err := newSingle(&cfg, route)
+	single, err := newSingle(&cfg, routes)
 	if err != nil {
 		client.Close()
 		return nil, err
 	}
 	p := &Producer{
-		cfg: cfg, client: client, route: route, brakes: brakes, single: single, closed: make(chan struct{}), saveFor: closeTimeout,
+		cfg: cfg, client: client, routes: routes, brakes: brakes, single: single, closed: make(chan struct{}), saveFor: closeTimeout,
 		clock: stamps, sequences: newSequences(newSource(), cfg.MaxTenants),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -108,12 +108,12 @@ func New(cfg Config) (*Producer, error) {
 		p.wg.Wait()
 		return nil, err
 	}
-	p.wg.Go(func() { p.route.learn(p) })
+	p.wg.Go(func() { p.routes.learn(p) })
 	p.wg.Go(func() { p.drops.run(p.ctx, &p.cfg) })
 	if cfg.StaleAfter > 0 {
 		p.wg.Go(p.watch)
 	}
-	if !cfg.WeakTopic {
+	if !cfg.WeakTopic && cfg.TopicPrefix == "" {
 		p.wg.Go(p.checkTopic)
 	}
 	return p, nil

@@ -109,7 +109,7 @@ func TestNoRoomForDeadLetters(t *testing.T) {
 	fireMany(p, 20)
 	others := 0
 	for _, tenant := range []string{"b", "c", "d", "e", "f", "g"} {
-		if p.route.partition([]byte(tenant), 4) != p.route.partition([]byte("a"), 4) {
+		if p.routes.partition([]byte(tenant), 4) != p.routes.partition([]byte("a"), 4) {
 			p.Fire(context.Background(), event(tenant, 1))
 			others++
 		}
@@ -145,7 +145,7 @@ func TestReadErrorsAreTold(t *testing.T) {
 	cfg := small(t, cluster(t))
 	var lines bytes.Buffer
 	cfg.Logger = slog.New(slog.NewTextHandler(&lines, nil))
-	s := &shipper{p: &Producer{cfg: cfg}, window: newWindow(0)}
+	s := &shipper{p: &Producer{cfg: cfg, routes: newRoutes(DefaultTopic, "")}, window: newWindow(0)}
 	log, err := wal.OpenMemory(wal.Config{})
 	require.NoError(t, err)
 	_, err = s.read(context.Background(), &cursor{reader: log.NewReader()}, 0)
@@ -196,7 +196,7 @@ func TestParkedLoss(t *testing.T) {
 	defer func() { require.NoError(t, log.Close(context.Background())) }()
 
 	s := newShipper(p, log)
-	k := &parking{s: s, partition: p.route.partition([]byte("a"), 4), among: 4, ctx: context.Background(), next: 1}
+	k := &parking{s: s, topic: DefaultTopic, partition: p.routes.partition([]byte("a"), 4), among: 4, ctx: context.Background(), next: 1}
 	reader := log.NewReader()
 	defer func() { require.NoError(t, reader.Close()) }()
 	for k.next <= 10 {

@@ -23,10 +23,10 @@ type shipper struct {
 	landing   *landing
 
 	first, second cursor
-	soughtAt      time.Time // when second was sent back last
-	destinations  []*destination
+	soughtAt      time.Time      // when second was sent back last
+	destinations  []*destination // partitions of the one topic, or those of tenants' topics that are looked after
+	tenants       *tenants       // nil with one topic
 	lookedAt      time.Time      // when destinations were looked through for stuck ones last
-	toAlone       int            // the size of a record, in bytes, above which it is sent alone
 	key           kgo.Record     // to hash keys with
 	arenas        arenas         // where records are rendered
 	flights       []flight       // to be given out
@@ -76,63 +76,26 @@ func (s *shipper) run(ctx context.Context, untilDrained bool) {
 	var landing sync.WaitGroup
 	landing.Go(s.land)
 	s.first, s.second = cursor{reader: s.log.NewReader()}, cursor{reader: s.log.NewReader(), idle: true}
-	s.destinations = nil
+	s.destinations, s.tenants = nil, nil
 	for ctx.Err() == nil && (!untilDrained || !s.log.Drained()) {
-		if partitions, alone := s.p.route.shape(); partitions == 0 {
-			s.waitForTopic(ctx)
-			continue
-		} else if s.toAlone = alone; partitions != len(s.destinations) {
-			s.reroute(ctx, partitions)
-		}
-		if errors.Is(s.step(ctx), wal.ErrClosed) {
+		if s.findWays(ctx) && errors.Is(s.step(ctx), wal.ErrClosed) {
 			break
 		}
 	}
 	s.endParking()
 	if s.recall {
-		for _, d := range s.destinations {
-			d.cancel()
+		for d := range s.all() {
+			d.stop()
 		}
 	}
 	s.window.settle() // what came back stays in the log
 	s.landing.close()
 	landing.Wait()
 	s.log.Release(s.window.mark())
-	for _, d := range s.destinations {
-		s.p.brakes.forget(d)
+	for d := range s.all() {
+		s.forget(d)
 	}
 	_, _ = s.first.reader.Close(), s.second.reader.Close()
-}
-
-// waitForTopic waits a moment.
-func (s *shipper) waitForTopic(ctx context.Context) {
-	if err := s.p.route.why(); err != nil && !s.log.Drained() {
-		s.complain("the topic can't be reached; events wait in the log", err)
-	}
-	if !s.first.empty() {
-		s.window.wait(ctx, lookEvery/5)
-		return
-	}
-	_, _ = s.read(ctx, &s.first, lookEvery/5) // so that the age of what waits is known
-}
-
-// reroute begins anew with another number of partitions, from what isn't done. Records that are in flight land
-// first: where a tenant's records go has changed.
-func (s *shipper) reroute(ctx context.Context, partitions int) {
-	s.endParking()
-	for _, d := range s.destinations {
-		s.p.brakes.forget(d)
-	}
-	s.window.settle()
-	s.destinations = make([]*destination, partitions)
-	for i := range s.destinations {
-		s.destinations[i] = &destination{partition: int32(i)}
-		s.p.brakes.release(s.destinations[i])
-	}
-	s.window.restart(newShare(s.p.cfg.MaxInFlight, maxInFlightBytes, partitions))
-	s.first.seek(s.window.mark() + 1)
-	s.second.batch, s.second.at, s.second.idle = nil, 0, true
-	s.findParked(ctx)
 }
 
 func (s *shipper) endParking() {
@@ -190,7 +153,7 @@ func (s *shipper) read(ctx context.Context, c *cursor, wait time.Duration) (bool
 	case err == nil, errors.Is(err, wal.ErrClosed):
 		return err == nil, err
 	case ctx.Err() == nil || !errors.Is(err, ctx.Err()):
-		s.complain("the log can't be read", err)
+		s.complain("the log can't be read", s.p.routes.String(), err)
 		s.window.wait(ctx, minBackoff)
 	}
 	return false, nil
@@ -237,14 +200,15 @@ func (s *shipper) tend(ctx context.Context, now time.Time) (behind bool) {
 		}
 		if d.parked != nil {
 			s.tendParked(ctx, d)
-		} else if d.braked() && !s.window.holds(d) {
+		} else if d.among != 0 && d.braked() && !s.window.holds(d) {
 			s.p.brakes.release(d)
 		}
 		behind = behind || d.behind != 0
 	}
-	if now.Sub(s.lookedAt) >= lookEvery {
+	if now.Sub(s.lookedAt) >= s.tenants.lookEvery() {
 		s.lookedAt = now
 		s.parkStuck(now)
+		s.unlist()
 	}
 	return behind
 }
@@ -259,11 +223,11 @@ func (s *shipper) cameBack(d *destination, seq uint64, err error, alone bool) {
 	case errors.Is(err, context.Canceled): // it is being parked, or was kept from overtaking
 	case refused(err) && alone:
 		d.culprit, d.why = seq, err
-	case tooLarge(err) && s.p.route.lower():
-		s.complain("the broker refuses a batch for its size; smaller ones are sent", err)
-		s.purge() // which makes the client ask for the limit again
+	case tooLarge(err) && d.route.lower():
+		s.complain("the broker refuses a batch for its size; smaller ones are sent", d.route.topic, err)
+		s.purge(d, nil) // which makes the client ask for the limit again
 	case refused(err):
-		s.complain("the broker refuses something in a batch; its records are sent one at a time", err)
+		s.complain("the broker refuses something in a batch; its records are sent one at a time", d.route.topic, err)
 		d.aloneTo = d.last
 	default:
 		s.outage(d, err)
@@ -271,10 +235,9 @@ func (s *shipper) cameBack(d *destination, seq uint64, err error, alone bool) {
 }
 
 func (s *shipper) outage(d *destination, err error) {
-	s.complain("the broker doesn't take events; they wait in the log", err)
+	s.complain("the broker doesn't take events; they wait in the log", d.route.topic, err)
 	if lostTopic(err) { // the client has to forget what it knows of it
-		s.purge()
-		s.p.route.forget(err)
+		s.purge(d, err)
 	}
 	s.rest(d)
 }
@@ -286,12 +249,6 @@ func (s *shipper) rest(d *destination) {
 	}
 	d.backoff = min(max(2*d.backoff, minBackoff), maxBackoff)
 	d.notBefore = time.Now().Add(d.backoff)
-}
-
-// purge has the client forget the topic. All that it buffers comes back.
-func (s *shipper) purge() {
-	s.p.brakes.stopAll()
-	s.p.client.PurgeTopicsFromClient(s.p.cfg.Topic)
 }
 
 // follow sends the second cursor back to the lowest record of the destinations that are behind and may be sent to.
@@ -319,7 +276,10 @@ func (s *shipper) follow(now time.Time) {
 
 // canFollow reports whether a destination is behind and may be sent to.
 func (s *shipper) canFollow(d *destination, now time.Time) bool {
-	return d.behind != 0 && d.parked == nil && !d.braked() && !now.Before(d.notBefore) && s.window.ready(d)
+	if s.tenants != nil && d == s.tenants.others {
+		return d.behind != 0 && len(s.tenants.of) < s.p.cfg.MaxTenants
+	}
+	return d.behind != 0 && d.parked == nil && d.among != 0 && !d.braked() && !now.Before(d.notBefore) && s.window.ready(d)
 }
 
 // caughtUp notes that the second cursor is where the first one is: what follows is not behind any more.
@@ -357,9 +317,9 @@ func (s *shipper) release(low uint64) {
 }
 
 // complain logs, at most once a second.
-func (s *shipper) complain(what string, err error) {
+func (s *shipper) complain(what, topic string, err error) {
 	if now := time.Now(); now.Sub(s.loggedAt) >= time.Second {
 		s.loggedAt = now
-		s.p.cfg.Logger.Warn("producer: "+what, "topic", s.p.cfg.Topic, "error", err)
+		s.p.cfg.Logger.Warn("producer: "+what, "topic", topic, "error", err)
 	}
 }

@@ -94,10 +94,10 @@ func produce(b *testing.B, cl *kgo.Client, records []*kgo.Record) time.Duration 
 
 // shipBacklog fires a round while shipping is held, and measures it then.
 func shipBacklog(b *testing.B, p *Producer) time.Duration {
-	p.route.mu.Lock()
-	n := p.route.partitions
-	p.route.partitions = 0
-	p.route.mu.Unlock()
+	p.routes.one.mu.Lock()
+	n := p.routes.one.partitions
+	p.routes.one.partitions = 0
+	p.routes.one.mu.Unlock()
 	for i := range shipRound {
 		p.Fire(context.Background(), shipEvent(i))
 		if i%10_000 == 9999 { // no faster than the ring is emptied
@@ -105,9 +105,9 @@ func shipBacklog(b *testing.B, p *Producer) time.Duration {
 		}
 	}
 	begin := time.Now()
-	p.route.mu.Lock()
-	p.route.partitions = n
-	p.route.mu.Unlock()
+	p.routes.one.mu.Lock()
+	p.routes.one.partitions = n
+	p.routes.one.mu.Unlock()
 	p.logs.all()[0].shipper.window.wake()
 	require.NoError(b, p.Flush(within(b, time.Minute)))
 	return time.Since(begin)

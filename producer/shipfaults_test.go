@@ -60,7 +60,7 @@ func TestFaultsOfTheBroker(t *testing.T) {
 			_, err := kadm.NewClient(p.client).CreatePartitions(within(t, 30*time.Second), 3, DefaultTopic)
 			require.NoError(t, err)
 			require.Eventually(t, func() bool {
-				n, _ := p.route.shape()
+				n := p.routes.one.shape()
 				p.client.ForceMetadataRefresh()
 				return n == 7
 			}, 30*time.Second, 10*time.Millisecond)

@@ -115,11 +115,11 @@ func (p *Producer) watch() {
 			}
 			if now.Sub(logged) >= staleEvery {
 				logged = now
-				p.cfg.Logger.Warn("producer: events have waited for long; they are safe in the log", "topic", p.cfg.Topic,
+				p.cfg.Logger.Warn("producer: events have waited for long; they are safe in the log", "topic", p.routes.String(),
 					"oldest", age.Round(time.Millisecond), "error", p.trouble())
 			}
 		case !since.IsZero():
-			p.cfg.Logger.Warn("producer: events are shipped in time again", "topic", p.cfg.Topic, "after", now.Sub(since).Round(time.Millisecond))
+			p.cfg.Logger.Warn("producer: events are shipped in time again", "topic", p.routes.String(), "after", now.Sub(since).Round(time.Millisecond))
 			since, logged = time.Time{}, time.Time{}
 		}
 	}
@@ -127,7 +127,7 @@ func (p *Producer) watch() {
 
 // trouble returns the likely reason why nothing is acknowledged.
 func (p *Producer) trouble() error {
-	if err := p.route.why(); err != nil {
+	if err := p.routes.why(); err != nil {
 		return err
 	}
 	for _, o := range p.logs.all() {

@@ -24,6 +24,7 @@ type Stats struct {
 	OldestPending time.Duration         // age of the oldest event in logs that is not yet acknowledged, roughly; 0 where there is none
 	Parked        []Parked              // partitions whose events go to files at present
 	ParkedEvents  uint64                // events that went to files for that; they are in Letters too
+	MissingTopics int                   // topics of tenants that have events waiting, and that are not there; see Config.TopicPrefix
 	State         wal.StateChange       // of the log: Healthy, or why not and since when
 	Log           wal.Stats             // the log that events go to now
 	Dir           dlq.DirStats          // the directory of letters
@@ -65,7 +66,8 @@ func (p *Producer) Stats() Stats {
 		s.Backlog += ls.Next - 1 - ls.Released
 	}
 	s.OldestPending = p.oldestPending()
-	s.Parked, s.ParkedEvents = p.parked.stats(p.cfg.Topic)
+	s.Parked, s.ParkedEvents = p.parked.stats()
+	s.MissingTopics = p.routes.missingTopics()
 	s.Letters, s.Dir = p.letters.stats()
 	return s
 }

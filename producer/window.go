@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type window struct {
 	marks    marks
 	told     uint64 // the mark that the log knows
 	inFlight int
+	bytes    int64 // in flight
 	waiters  map[uint64]chan<- error
 	flushers []flusher
 	lent     hold // what destinations hold beyond their reserves
@@ -67,10 +69,11 @@ func (w *window) begin(f *flight) verdict {
 		return isDone
 	case d.failed != 0:
 		return hasFailed
-	case d.alone || f.alone && d.held.records > 0 || !w.share.room(d, &w.lent, f.size):
+	case d.alone || f.alone && d.held.records > 0 || w.full(d) || !w.share.room(d, &w.lent, f.size):
 		return noRoom
 	}
 	w.inFlight++
+	w.bytes += int64(f.size)
 	w.share.take(d, &w.lent, f.size)
 	d.alone = f.alone
 	if d.since.IsZero() || d.held.records == 1 && d.behind == 0 {
@@ -88,6 +91,7 @@ func (w *window) landed(flights []*flight) (release uint64) {
 	for _, f := range flights {
 		d := f.to
 		w.inFlight--
+		w.bytes -= int64(f.size)
 		w.share.giveBack(d, &w.lent, f.size)
 		if f.alone {
 			d.alone = false
@@ -115,10 +119,21 @@ func (w *window) takeBack(f *flight) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.inFlight--
+	w.bytes -= int64(f.size)
 	w.share.giveBack(f.to, &w.lent, f.size)
 	if f.alone {
 		f.to.alone = false
 	}
+}
+
+// full reports whether a destination has no room since all together have too much. Who has nothing in flight has room
+// for longer, so that many that hang don't stop the others.
+func (w *window) full(d *destination) bool {
+	c := w.share.ceiling
+	if d.held.records == 0 {
+		return c != hold{} && w.bytes >= 2*c.bytes
+	}
+	return c != hold{} && (w.inFlight >= c.records || w.bytes >= c.bytes)
 }
 
 // failure returns what has come back of a destination once nothing of it is in flight any more, and forgets it;
@@ -167,6 +182,15 @@ func (w *window) startAnew(d *destination) {
 	d.since, d.lastErr = time.Time{}, nil
 }
 
+// missed notes that a destination has something to send, and that its topic isn't known.
+func (w *window) missed(d *destination) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if d.since.IsZero() {
+		d.since = time.Now()
+	}
+}
+
 // ackedSince reports whether something of a destination was acknowledged after a time.
 func (w *window) ackedSince(d *destination, t time.Time) bool {
 	w.mu.Lock()
@@ -179,6 +203,16 @@ func (w *window) restart(s share) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.share, w.lent = s, hold{}
+}
+
+// reshare is restart while something is in flight.
+func (w *window) reshare(s share, all iter.Seq[*destination]) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.share, w.lent = s, hold{}
+	for d := range all {
+		s.lend(d, &w.lent, 1)
+	}
 }
 
 // trouble returns why a record came back last, where none was acknowledged since.

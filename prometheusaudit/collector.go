@@ -46,6 +46,7 @@ func New(stats func() producer.Stats) *Collector {
 			count("truncated", "Events of which something was cut or left out.", func(s *producer.Stats) uint64 { return s.Truncated }),
 			count("letters", "Events that became dead letters, or letters that wait.", func(s *producer.Stats) uint64 { return s.Letters }),
 			gauge("backlog_records", "Records in logs, not yet acknowledged.", func(s *producer.Stats) float64 { return float64(s.Backlog) }),
+			gauge("missing_topics", "Topics of tenants that have events waiting, and that are not there.", func(s *producer.Stats) float64 { return float64(s.MissingTopics) }),
 			gauge("parked_partitions", "Partitions whose events go to files at present.", func(s *producer.Stats) float64 { return float64(len(s.Parked)) }),
 			gauge("wal_bytes", "Bytes that the log holds: files, ring and memory.", func(s *producer.Stats) float64 { return float64(s.Log.Bytes) }),
 			gauge("wal_oldest_seconds", "Age of the oldest event that is not yet acknowledged, roughly; 0 where there is none.", func(s *producer.Stats) float64 { return s.OldestPending.Seconds() }),

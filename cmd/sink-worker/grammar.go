@@ -103,6 +103,7 @@ func (p *program) kongOptions() []kong.Option {
 			{Key: "libsql", Title: "libSQL"},
 			{Key: "kafka", Title: "Kafka"},
 			{Key: "topic", Title: "Topics"},
+			{Key: "tenants", Title: "Topics that belong to a tenant each, in place of the others"},
 			{Key: "worker", Title: "Worker"},
 			{Key: "general", Title: "General"},
 		}),

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/cmd/internal/cli"
 	"github.com/firetrail/firetrail/cmd/internal/show"
 	"github.com/firetrail/firetrail/kafkaclient"
@@ -24,6 +27,11 @@ type topicsCreateCmd struct {
 	Replication       cli.Int  `group:"topic" default:"3" help:"Brokers that keep each record; 1 is for trying things out."`
 	MinInsyncReplicas cli.Int  `group:"topic" default:"2" help:"Brokers that must have a record before it counts (1 with --replication=1)."`
 	LetterMaxBytes    cli.Size `group:"topic" default:"2MiB" help:"Largest dead letter: the largest event the broker takes, and its headers."`
+
+	Tenant           []string `flagonly:"" sep:"none" group:"tenants" placeholder:"TENANT" help:"Make this tenant's own topic, and no other; may be given again for more of them."`
+	TenantsFile      string   `flagonly:"" group:"tenants" placeholder:"FILE" help:"The same for the tenants in a file, one a line."`
+	TopicPrefix      string   `flagonly:"" group:"tenants" default:"audit.t." help:"What tenants' topics begin with, as the producers have it."`
+	TenantPartitions cli.Int  `flagonly:"" group:"tenants" default:"1" help:"Partitions of a tenant's topic; its events are in order, and so in one of them."`
 
 	Timeout cli.Duration `flagonly:"" group:"general" default:"30s" help:"Longest to wait for the brokers."`
 	Output  string       `flagonly:"" group:"general" short:"o" default:"table" choice:"table,json" help:"Print the result as table or json."`
@@ -51,30 +59,80 @@ func (c *topicsCreateCmd) check(p *cli.Problems) {
 	}
 }
 
+// ofTenants reports whether the topics to make are those of tenants.
+func (c *topicsCreateCmd) ofTenants() bool { return len(c.Tenant) > 0 || c.TenantsFile != "" }
+
+// checkTenants reads the file of tenants, and notes what is wrong with them.
+func (c *topicsCreateCmd) checkTenants(p *cli.Problems) {
+	if !c.ofTenants() {
+		return
+	}
+	if err := kafkaclient.CheckTopicPrefix(c.TopicPrefix); err != nil {
+		p.Add("topic-prefix", "%q %w", c.TopicPrefix, err)
+	}
+	if n := c.TenantPartitions.N; n < 1 || n > 10_000 {
+		p.Add("tenant-partitions", "%d is outside 1 to 10000", n)
+	}
+	check := func(setting, tenant string) {
+		if err := firetrail.ValidateTenant(tenant); err != nil {
+			p.Add(setting, "%q: %w", tenant, err)
+		}
+	}
+	for _, tenant := range c.Tenant {
+		check("tenant", tenant)
+	}
+	if c.TenantsFile == "" {
+		return
+	}
+	b, err := os.ReadFile(c.TenantsFile)
+	if err != nil {
+		p.Add("tenants-file", "%w", err)
+		return
+	}
+	for line := range strings.Lines(string(b)) {
+		if tenant := strings.TrimRight(line, "\r\n"); tenant != "" { // the default tenant has a flag
+			check("tenants-file", tenant)
+			c.Tenant = append(c.Tenant, tenant)
+		}
+	}
+	if len(c.Tenant) == 0 {
+		p.Add("tenants-file", "%s names no tenant", c.TenantsFile)
+	}
+}
+
 func (c *topicsCreateCmd) specs() []kafkaclient.TopicSpec {
 	var specs []kafkaclient.TopicSpec
+	if c.ofTenants() {
+		slices.Sort(c.Tenant)
+		for _, tenant := range slices.Compact(c.Tenant) {
+			specs = append(specs, c.sized(kafkaclient.EventsTopic(kafkaclient.TenantTopic(c.TopicPrefix, tenant)), c.TenantPartitions.N))
+		}
+		return specs
+	}
 	for _, t := range c.Topics {
 		if !kafkaclient.IsPattern(t) { // whoever makes a topic that it matches names that
-			specs = append(specs, kafkaclient.EventsTopic(t))
+			specs = append(specs, c.sized(kafkaclient.EventsTopic(t), c.Partitions.N))
 		}
 	}
 	letters := kafkaclient.LettersTopic(c.LetterTopic)
 	letters.Config["max.message.bytes"] = strconv.FormatInt(c.LetterMaxBytes.Bytes, 10)
-	specs = append(specs, letters)
-	for i := range specs {
-		s := &specs[i]
-		s.Partitions, s.ReplicationFactor = int32(c.Partitions.N), int16(c.Replication.N)
-		if s.Config == nil {
-			s.Config = map[string]string{}
-		}
-		s.Config["min.insync.replicas"] = strconv.Itoa(c.MinInsyncReplicas.N)
+	return append(specs, c.sized(letters, c.Partitions.N))
+}
+
+// sized is a topic with as many partitions and replicas as it should have.
+func (c *topicsCreateCmd) sized(s kafkaclient.TopicSpec, partitions int) kafkaclient.TopicSpec {
+	s.Partitions, s.ReplicationFactor = int32(partitions), int16(c.Replication.N)
+	if s.Config == nil {
+		s.Config = map[string]string{}
 	}
-	return specs
+	s.Config["min.insync.replicas"] = strconv.Itoa(c.MinInsyncReplicas.N)
+	return s
 }
 
 func (p *program) createTopics(ctx context.Context, c *topicsCreateCmd) error {
 	kafka := c.config(p)
 	c.check(&p.command.Problems)
+	c.checkTenants(&p.command.Problems)
 	if err := p.command.Problems.Err(); err != nil {
 		return err
 	}

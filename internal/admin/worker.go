@@ -2,7 +2,6 @@ package admin
 
 import (
 	"maps"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -197,18 +196,10 @@ func (w *Worker) Collect(to chan<- prometheus.Metric) {
 	for reason, n := range letters {
 		to <- prometheus.MustNewConstMetric(w.letters, prometheus.CounterValue, float64(n), reason)
 	}
-	for _, p := range s.Partitions {
-		if p.Lag < 0 {
-			continue // not known yet
-		}
-		partition := strconv.Itoa(int(p.Partition))
-		gauge(w.lagRecords, float64(p.Lag), p.Topic, partition)
-		if p.Lag == 0 || !p.Oldest.IsZero() {
-			seconds := 0.0
-			if p.Lag > 0 {
-				seconds = max(now.Sub(p.Oldest), 0).Seconds()
-			}
-			gauge(w.lagSeconds, seconds, p.Topic, partition)
+	for _, l := range lags(s.Partitions, now) {
+		gauge(w.lagRecords, l.records, l.topic, l.partition)
+		if l.timed {
+			gauge(w.lagSeconds, l.seconds, l.topic, l.partition)
 		}
 	}
 	for _, g := range w.gauges {
