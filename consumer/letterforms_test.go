@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/firetrail/firetrail/dlq"
+	"github.com/firetrail/firetrail/internal/race"
 )
 
 // topicOfLetters returns, by letter id, how many records of it the topic has with its bytes, and without.
@@ -118,6 +119,9 @@ func TestLettersInTrouble(t *testing.T) {
 	for topic, troubleTopic := range topics {
 		for dir, troubleDir := range dirs {
 			for _, durable := range []bool{false, true} {
+				if race.Enabled && durable && topic != "away" { // where it makes no difference
+					continue
+				}
 				t.Run(fmt.Sprintf("topic %s, directory %s, durable %v", topic, dir, durable), func(t *testing.T) {
 					inWorld(t, 1, func(t *testing.T, w *world) {
 						path := filepath.Join(t.TempDir(), "dlq")
