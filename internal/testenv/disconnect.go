@@ -13,13 +13,18 @@ import (
 // that look for leaks.
 func Disconnect() error {
 	stacks := make([]byte, 1<<20)
-	for range 500 {
+	tick, end := time.NewTicker(10*time.Millisecond), time.After(5*time.Second)
+	defer tick.Stop()
+	for {
 		http.DefaultClient.CloseIdleConnections()
 		all := string(stacks[:runtime.Stack(stacks, true)])
 		if !strings.Contains(all, "/libsql-client-go/") && !strings.Contains(all, "net/http.(*persistConn)") {
 			return nil
 		}
-		time.Sleep(10 * time.Millisecond)
+		select {
+		case <-tick.C:
+		case <-end:
+			return errors.New("the client of libSQL still has connections after 5 s")
+		}
 	}
-	return errors.New("the client of libSQL still has connections after 5 s")
 }
