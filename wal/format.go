@@ -41,7 +41,12 @@ func salt(id logID, kind byte, number, generation uint64) uint32 {
 	b[16] = kind
 	binary.LittleEndian.PutUint64(b[17:], number)
 	binary.LittleEndian.PutUint64(b[25:], generation)
-	return crc32.Checksum(b[:], castagnoli)
+	// This is crc32.Checksum, which would have b on the heap, for each frame that is read from the ring.
+	crc := ^uint32(0)
+	for _, v := range b {
+		crc = castagnoli[byte(crc)^v] ^ crc>>8
+	}
+	return ^crc
 }
 
 const (

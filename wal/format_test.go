@@ -79,3 +79,14 @@ func BenchmarkAppend(b *testing.B) {
 		return l
 	})
 }
+
+func TestSaltIsAChecksum(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		id := logID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
+		kind := rapid.Byte().Draw(t, "kind")
+		number, generation := rapid.Uint64().Draw(t, "number"), rapid.Uint64().Draw(t, "generation")
+		b := binary.LittleEndian.AppendUint64(append(id[:], kind), number)
+		require.Equal(t, crc32.Checksum(binary.LittleEndian.AppendUint64(b, generation), castagnoli), salt(id, kind, number, generation))
+	})
+	require.Zero(t, testing.AllocsPerRun(100, func() { salt(logID{1}, kindRing, 2, 3) }))
+}
