@@ -134,6 +134,7 @@ func (w *Worker) run(ctx context.Context) error {
 func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) {
 	var side, main, last errgroup.Group
 	side.Go(func() error { w.watch(soft); return nil })
+	side.Go(func() error { w.watchOrphans(soft); return nil })
 	side.Go(func() error { w.watchConflicts(soft); return nil })
 	side.Go(func() error { w.prune(soft); return nil })
 	last.Go(func() error { w.book.run(hard); return nil })
