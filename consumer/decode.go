@@ -138,6 +138,25 @@ func (p *rowPool) put(rows []sinkers.Row) {
 	p.free.Put(&rows)
 }
 
+// decodeRows fills in rows from to to of b, and returns those that are letters, and which they are.
+func (d *decoder) decodeRows(b *batch, from, to int, now time.Time) (letters []*letter, bad map[int]bool) {
+	for i := from; i < to; i++ {
+		err := d.decode(b.items[i].rec, now, &b.rows[i])
+		if err == nil {
+			continue
+		}
+		if bad == nil {
+			bad = map[int]bool{}
+		}
+		bad[i] = true
+		letters = append(letters, &letter{
+			item: b.items[i], tenant: string(b.items[i].rec.Key), reason: err.reason,
+			stage: stageDecode, err: err.err, attempts: 1, failedAt: now,
+		})
+	}
+	return letters, bad
+}
+
 // decodeBatch fills in the rows of b, in the memory given for them, with so many goroutines, and returns it without the
 // records that are letters.
 func decodeBatch(b *batch, rows []sinkers.Row, now time.Time, goroutines int) (*batch, []*letter) {
@@ -158,18 +177,7 @@ func decodeBatch(b *batch, rows []sinkers.Row, now time.Time, goroutines int) (*
 				if c >= chunks {
 					return nil
 				}
-				for i := c * decodeChunk; i < min((c+1)*decodeChunk, n); i++ {
-					if err := d.decode(b.items[i].rec, now, &b.rows[i]); err != nil {
-						if bad[c] == nil {
-							bad[c] = map[int]bool{}
-						}
-						bad[c][i] = true
-						letters[c] = append(letters[c], &letter{
-							item: b.items[i], tenant: string(b.items[i].rec.Key), reason: err.reason,
-							stage: stageDecode, err: err.err, attempts: 1, failedAt: now,
-						})
-					}
-				}
+				letters[c], bad[c] = d.decodeRows(b, c*decodeChunk, min((c+1)*decodeChunk, n), now)
 			}
 		})
 	}

@@ -130,22 +130,31 @@ func (w *Worker) syncPauses(cl *kgo.Client) {
 	w.pauseMu.Lock()
 	defer w.pauseMu.Unlock()
 	want := w.flow.pauses()
-	pause, resume := map[string][]int32{}, map[string][]int32{}
+	var pause, resume []source
 	for s := range want {
 		if !w.paused[s] {
-			pause[s.topic] = append(pause[s.topic], s.partition)
+			pause = append(pause, s)
 		}
 	}
 	for s := range w.paused {
 		if !want[s] {
-			resume[s.topic] = append(resume[s.topic], s.partition)
+			resume = append(resume, s)
 		}
 	}
 	w.paused = want
 	if len(pause) > 0 {
-		cl.PauseFetchPartitions(pause)
+		cl.PauseFetchPartitions(byTopic(pause))
 	}
 	if len(resume) > 0 {
-		cl.ResumeFetchPartitions(resume)
+		cl.ResumeFetchPartitions(byTopic(resume))
 	}
+}
+
+// byTopic returns partitions as the client and the log take them.
+func byTopic(all []source) map[string][]int32 {
+	m := map[string][]int32{}
+	for _, s := range all {
+		m[s.topic] = append(m[s.topic], s.partition)
+	}
+	return m
 }

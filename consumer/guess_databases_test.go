@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/sinkers"
 	"github.com/firetrail/firetrail/sinkers/clickhouse"
 )
@@ -29,14 +28,7 @@ func (c *counting) Write(ctx context.Context, b sinkers.Batch) (sinkers.Result, 
 // TestClickHouseSaysWhichRow: the rows that a ClickHouse refuses by a constraint are found in three writes each.
 func TestClickHouseSaysWhichRow(t *testing.T) {
 	for _, protocol := range []string{clickhouse.Native, clickhouse.HTTP} {
-		server := testenv.SharedClickHouse(t)
-		cfg := clickhouse.Config{
-			Addrs: []string{server.Addr()}, Protocol: protocol, Database: server.Database(t),
-			User: testenv.ClickHouseUser, Password: testenv.ClickHousePassword,
-		}
-		if protocol == clickhouse.HTTP {
-			cfg.Addrs = []string{server.HTTPAddr()}
-		}
+		server, cfg := clickHouse(t, protocol)
 		s, err := clickhouse.Open(t.Context(), cfg)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, s.Close()) })

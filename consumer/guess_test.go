@@ -6,7 +6,6 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -173,12 +172,7 @@ func TestGuessesInAnOutage(t *testing.T) {
 					})
 					w.await("pause", func() bool { return r.Stats().State == Paused })
 					require.Less(t, len(w.sink.Writes()), 150, "until it is taken for an outage")
-					pass(30 * time.Second)
-					w.sink.OnWrite(nil)
-					w.awaitStored(5000)
-					w.awaitCommitted(0, 5000)
-					r.stop()
-					w.noLetters()
+					w.takesItAll(r, 5000)
 				})
 			})
 		}

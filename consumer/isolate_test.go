@@ -327,6 +327,17 @@ func TestIsolatingIsCheapAtRandom(t *testing.T) {
 	}
 }
 
+// takesItAll ends an outage, and the worker when all n events are stored; none of them is a letter.
+func (w *world) takesItAll(r *running, n int) {
+	w.t.Helper()
+	pass(30 * time.Second)
+	w.sink.OnWrite(nil)
+	w.awaitStored(n)
+	w.awaitCommitted(0, int64(n))
+	r.stop()
+	w.noLetters()
+}
+
 // A sink that takes nothing of a batch is away, whatever its error and its probe say.
 func TestNothingStoredIsAnOutage(t *testing.T) {
 	for _, err := range []error{errStrange, sinkers.Permanent(errStrange)} {
@@ -335,12 +346,7 @@ func TestNothingStoredIsAnOutage(t *testing.T) {
 			w.sink.OnWrite(sinkertest.Fail(err))
 			r := w.start(nil)
 			w.await("pause", func() bool { return r.Stats().State == Paused })
-			pass(30 * time.Second)
-			w.sink.OnWrite(nil)
-			w.awaitStored(5000)
-			w.awaitCommitted(0, 5000)
-			r.stop()
-			w.noLetters()
+			w.takesItAll(r, 5000)
 		})
 	}
 }

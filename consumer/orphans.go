@@ -28,7 +28,7 @@ func (w *Worker) watchOrphans(ctx context.Context) {
 			before = now
 			continue
 		}
-		w.log.Warn("nobody in the group has these partitions; it is told to assign them anew", "partitions", bySource(now))
+		w.log.Warn("nobody in the group has these partitions; it is told to assign them anew", "partitions", byTopic(now))
 		w.client.ForceRebalance()
 		before = nil
 	}
@@ -76,13 +76,4 @@ func (w *Worker) orphans(ctx context.Context) (none []source, err error) {
 		}
 	})
 	return none, nil
-}
-
-// bySource lists partitions by their topics, for the log.
-func bySource(all []source) map[string][]int32 {
-	m := map[string][]int32{}
-	for _, s := range all {
-		m[s.topic] = append(m[s.topic], s.partition)
-	}
-	return m
 }

@@ -83,7 +83,7 @@ func (r *redelivery) refuse(i uint64, reason, stage string, err error) {
 
 // keep implements ruling: letters are never taken away, but what would overtake an earlier one waits for the next time.
 func (r *redelivery) keep(b *batch) *batch {
-	return b.only(func(i int) bool { return !r.open.bars(b, i) })
+	return r.open.pass(b)
 }
 
 // stored implements ruling.

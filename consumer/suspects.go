@@ -54,6 +54,11 @@ func (u undecided) bars(b *batch, i int) bool {
 	return ok && it != b.items[i]
 }
 
+// pass returns what of b they don't bar.
+func (u undecided) pass(b *batch) *batch {
+	return b.only(func(i int) bool { return !u.bars(b, i) })
+}
+
 // aside keeps what of b must wait, and returns the others and that, which is nil where there is none.
 func (s *suspects) aside(b *batch) (ready, waits *batch) {
 	if len(s.open) == 0 && len(s.behind) == 0 {

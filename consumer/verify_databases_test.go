@@ -30,6 +30,19 @@ type verified interface {
 	sinkers.Eraser
 }
 
+// clickHouse returns the server that the tests share, and the settings of a database of its own there.
+func clickHouse(t *testing.T, protocol string) (*testenv.ClickHouse, clickhouse.Config) {
+	server := testenv.SharedClickHouse(t)
+	cfg := clickhouse.Config{
+		Addrs: []string{server.Addr()}, Protocol: protocol, Database: server.Database(t),
+		User: testenv.ClickHouseUser, Password: testenv.ClickHousePassword,
+	}
+	if protocol == clickhouse.HTTP {
+		cfg.Addrs = []string{server.HTTPAddr()}
+	}
+	return server, cfg
+}
+
 // TestVerifyDatabases: the same trail, with something missing for every reason, has the same report from every database.
 func TestVerifyDatabases(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, testenv.Disconnect()) })
@@ -40,14 +53,7 @@ func TestVerifyDatabases(t *testing.T) {
 	})
 	for _, protocol := range []string{clickhouse.Native, clickhouse.HTTP} {
 		t.Run("clickhouse "+protocol, func(t *testing.T) {
-			server := testenv.SharedClickHouse(t)
-			cfg := clickhouse.Config{
-				Addrs: []string{server.Addr()}, Protocol: protocol, Database: server.Database(t),
-				User: testenv.ClickHouseUser, Password: testenv.ClickHousePassword,
-			}
-			if protocol == clickhouse.HTTP {
-				cfg.Addrs = []string{server.HTTPAddr()}
-			}
+			server, cfg := clickHouse(t, protocol)
 			s, err := clickhouse.Open(t.Context(), cfg)
 			require.NoError(t, err)
 			verifyHoles(t, s)
