@@ -126,7 +126,7 @@ func TestReasonsForNotBeingReady(t *testing.T) {
 		})
 		w.produce(garbage())
 		w.await("the letter", func() bool { return r.Ready() != nil })
-		require.EqualError(t, r.Ready(), "letters can't be written, and 1 partitions wait for that")
+		require.EqualError(t, r.Ready(), "letters can't be written, or not noted in the ledger, and 1 partitions wait for that")
 		away.Store(false)
 		w.await("the letter to be written", func() bool { return r.Ready() == nil })
 		r.link.set(true)

@@ -194,7 +194,7 @@ func (f *flow) holdLetters(letters []*letter) []*letter {
 	return held
 }
 
-// lettersDone says that letters in hand were sent, and that others could not be; neither are in hand then.
+// lettersDone says that letters in hand were sent and noted, and that others could not be; neither are in hand then.
 func (f *flow) lettersDone(sent, failed []*letter) {
 	items := make([]item, len(sent))
 	for i, l := range sent {

@@ -86,8 +86,9 @@ const (
 )
 
 // postman is the goroutine that sends letters, in both forms. A letter's record is done when its topic has
-// acknowledged it, or its directory where that suffices. Until then its partition is paused, and
-// nothing of it from there on is committed; what is already read of it goes on being stored.
+// acknowledged it, or its directory where that suffices, and the bookkeeper has noted it. Until then nothing of its
+// partition from there on is committed, and after a try that failed the partition is paused; what is already read of it goes
+// on being stored.
 type postman struct {
 	topic, dir  letterForm // nil: not kept in this form
 	dirSuffices bool
@@ -218,8 +219,7 @@ func (p *postman) round(ctx context.Context, letters []*letter) (failed []*lette
 			failed = append(failed, l)
 		}
 	}
-	p.flow.lettersDone(sent, failed)
-	p.book.letters(sent)
+	p.flow.lettersDone(p.book.take(sent), failed)
 	p.moved()
 	return failed
 }

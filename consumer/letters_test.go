@@ -125,12 +125,7 @@ func TestRedeliver(t *testing.T) {
 		require.NoError(t, err)
 		var letters []dlq.Letter
 		for range 5 {
-			rec := w.record(w.event("a"), 0)
-			l := dlq.Letter{Key: rec.Key, Value: rec.Value}
-			for _, h := range rec.Headers {
-				l.Headers = append(l.Headers, dlq.Header{Key: h.Key, Value: h.Value})
-			}
-			letters = append(letters, l)
+			letters = append(letters, letterOf(w.record(w.event("a"), 0)))
 		}
 		letters = append(letters, dlq.Letter{Value: []byte("garbage")})
 		all := func(o dlq.Outcome) []dlq.Outcome { return []dlq.Outcome{o, o, o, o, o, dlq.Refused} }

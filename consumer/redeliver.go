@@ -13,7 +13,7 @@ import (
 // redeliver is what the directory's retry engine calls: it writes letters to the sink as the worker does
 // records, and says what became of each.
 func (w *Worker) redeliver(ctx context.Context, letters []dlq.Letter) []dlq.Outcome {
-	r := &redelivery{letters: letters, outcomes: make([]dlq.Outcome, len(letters)), book: w.book}
+	r := &redelivery{letters: letters, outcomes: make([]dlq.Outcome, len(letters))}
 	b := r.decode(time.Now())
 	if b.len() == 0 {
 		return r.outcomes
@@ -25,6 +25,9 @@ func (w *Worker) redeliver(ctx context.Context, letters []dlq.Letter) []dlq.Outc
 	rest, err := store.attempt(ctx, b, r)
 	if rest != nil {
 		rest, err = store.isolate(ctx, rest, err, r, false)
+	}
+	if noteErr := r.note(ctx, w.book, b.rows[0].Tenant); noteErr != nil {
+		w.log.Warn("letters can't be noted in the ledger; they are tried again", "letters", len(r.dead), "err", noteErr)
 	}
 	if w.flow.lanes != nil && r.delivered > 0 {
 		w.flow.back(b.rows[0].Tenant)
@@ -43,7 +46,8 @@ type redelivery struct {
 	outcomes  []dlq.Outcome // Away where nothing else is said
 	delivered int
 	open      undecided // Away, though others were stored
-	book      *bookkeeper
+	dead      []uint64  // letters to be noted in the ledger
+	notes     []sinkers.LedgerEntry
 }
 
 func (r *redelivery) decode(now time.Time) *batch {
@@ -91,8 +95,7 @@ func (r *redelivery) stored(b *batch, res sinkers.Result, _ time.Duration) {
 	conflicts := conflictRows(res, b.len())
 	for i := range b.items {
 		if conflicts[i] {
-			r.refuse(b.items[i].n, dlq.ReasonConflict, stageWrite, errConflict(b, i, res))
-			r.book.add(positionOf(&b.rows[i]), dlq.ReasonConflict)
+			r.dies(b, i, dlq.ReasonConflict, errConflict(b, i, res))
 			continue
 		}
 		r.outcomes[b.items[i].n] = dlq.Delivered
@@ -102,8 +105,31 @@ func (r *redelivery) stored(b *batch, res sinkers.Result, _ time.Duration) {
 
 // refused implements ruling.
 func (r *redelivery) refused(b *batch, err error) {
-	r.refuse(b.items[0].n, dlq.ReasonRefused, stageWrite, err)
-	r.book.add(positionOf(&b.rows[0]), dlq.ReasonRefused)
+	r.dies(b, 0, dlq.ReasonRefused, err)
+}
+
+// dies says that row i of b, which is an event, is refused.
+func (r *redelivery) dies(b *batch, i int, reason string, err error) {
+	n := b.items[i].n
+	r.refuse(n, reason, stageWrite, err)
+	if e, ok := ledgerOf(positionOf(&b.rows[i]), reason); ok {
+		r.dead, r.notes = append(r.dead, n), append(r.notes, e)
+	}
+}
+
+// note has the ledger say which events are letters for good. When that fails they are tried again, as if the sink had been
+// away: else nobody would note them any more.
+func (r *redelivery) note(ctx context.Context, book *bookkeeper, tenant string) error {
+	if len(r.notes) == 0 {
+		return nil
+	}
+	err := book.note(ctx, tenant, r.notes)
+	if err != nil {
+		for _, n := range r.dead {
+			r.outcomes[n] = dlq.Away
+		}
+	}
+	return err
 }
 
 // suspected implements ruling. The engine itself asks for many refusals until a letter is dead.

@@ -330,7 +330,9 @@ func (r *replaying) flush(ctx context.Context) error {
 		if err := r.post.send(ctx, r.held); err != nil {
 			return err
 		}
-		r.note(ctx)
+		if err := r.note(ctx); err != nil {
+			return err
+		}
 	}
 	for _, l := range r.held {
 		r.report.Letters[l.reason]++

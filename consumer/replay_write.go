@@ -112,21 +112,48 @@ func (r *replaying) letter(b *batch, reason string, err error) {
 }
 
 // note tells the sink's ledger of the letters, so that verify can explain what is missing for them.
-func (r *replaying) note(ctx context.Context) {
-	ledger, ok := r.Sink.(sinkers.Ledger)
-	var entries []sinkers.LedgerEntry
+func (r *replaying) note(ctx context.Context) error {
+	if _, keeps := r.Sink.(sinkers.Ledger); !keeps {
+		return nil
+	}
+	of := map[string][]sinkers.LedgerEntry{}
 	for _, l := range r.held {
-		if e, has := ledgerOf(l.seq, l.reason); ok && has {
-			entries = append(entries, e)
+		if e, has := ledgerOf(l.seq, l.reason); has {
+			of[e.Tenant] = append(of[e.Tenant], e)
 		}
 	}
-	if len(entries) == 0 {
-		return
+	for tenant, entries := range of {
+		ledger, _ := r.Sink.(sinkers.Ledger)
+		if perTenant, ok := r.Sink.(sinkers.PerTenant); ok {
+			ledger = perTenant.Of(tenant)
+		}
+		if err := r.noteIn(ctx, ledger, entries); err != nil {
+			return err
+		}
 	}
-	ctx, cancel := r.Retry.writeContext(ctx)
-	defer cancel()
-	if err := ledger.AppendLedger(ctx, entries); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		r.Logger.Error("letters could not be noted in the ledger", "letters", len(entries), "err", err)
+	return nil
+}
+
+// noteIn waits until it can.
+func (r *replaying) noteIn(ctx context.Context, ledger sinkers.Ledger, entries []sinkers.LedgerEntry) error {
+	for backoff := r.Retry.outage(); ; {
+		writing, cancel := r.Retry.writeContext(ctx)
+		err := ledger.AppendLedger(writing, entries)
+		cancel()
+		switch {
+		case err == nil, errors.Is(err, errors.ErrUnsupported):
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case sinkers.IsPermanent(err): // such as that of a tenant that will never have a database
+			r.Logger.Error("letters could not be noted in the ledger", "letters", len(entries), "err", err)
+			return nil
+		}
+		r.Logger.Warn("letters can't be noted in the ledger; it is tried again", "letters", len(entries), "err", err)
+		next, _ := backoff.Next()
+		if err := sleepOr(ctx, next, nil); err != nil {
+			return err
+		}
 	}
 }
 

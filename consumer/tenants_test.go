@@ -49,7 +49,7 @@ func TestNotesOfARefusedTenantAreLetGo(t *testing.T) {
 		w.await("the notes to be let go", func() bool {
 			r.book.mu.Lock()
 			defer r.book.mu.Unlock()
-			return r.book.count == 0 && r.Stats().LedgerLost == 20
+			return len(r.book.notes) == 0 && r.Stats().LedgerLost == 20
 		})
 		r.stop()
 		require.NoError(t, router.Close())

@@ -132,12 +132,12 @@ func (w *Worker) run(ctx context.Context) error {
 
 // work runs the goroutines until soft has ended and what is in flight is drained, or hard has ended.
 func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) {
-	var side, main, last errgroup.Group
+	var side, main, notes, last errgroup.Group
 	side.Go(func() error { w.watch(soft); return nil })
 	side.Go(func() error { w.watchOrphans(soft); return nil })
 	side.Go(func() error { w.watchConflicts(soft); return nil })
 	side.Go(func() error { w.prune(soft); return nil })
-	last.Go(func() error { w.book.run(hard); return nil })
+	notes.Go(func() error { w.book.run(hard); return nil })
 	if w.cfg.LetterDir != nil {
 		side.Go(func() error { w.runLetterDir(soft); return nil })
 	}
@@ -157,8 +157,9 @@ func (w *Worker) work(soft, hard context.Context, kill context.CancelCauseFunc) 
 	}
 	w.flow.close()
 	err := main.Wait()
-	close(w.commits.end)
 	w.book.close()
+	_ = notes.Wait()
+	close(w.commits.end)
 	if err = errors.Join(err, last.Wait()); err != nil {
 		w.log.Warn("stopped with events in flight; they will be read again", "err", err, "bytes", w.Stats().InFlightBytes)
 	}
@@ -269,7 +270,7 @@ func (w *Worker) Ready() error {
 			s.Circuit.Since.UTC().Format(time.RFC3339), s.AwayTenants, s.Circuit.Reason))
 	}
 	if n := s.waitForLetters(); n > 0 {
-		reasons = append(reasons, fmt.Errorf("letters can't be written, and %d partitions wait for that", n))
+		reasons = append(reasons, fmt.Errorf("letters can't be written, or not noted in the ledger, and %d partitions wait for that", n))
 	}
 	if err := w.brokers.Load(); err != nil && s.State != Stopped {
 		reasons = append(reasons, fmt.Errorf("the brokers don't answer as they should: %w", *err))
