@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/firetrail/firetrail/consumer"
+	"github.com/firetrail/firetrail/dlq"
 	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/kafkaclient"
 	"github.com/firetrail/firetrail/producer"
@@ -228,6 +229,10 @@ func (r *run) drain(t *testing.T) {
 	limit := 4*time.Minute + r.duration
 	ctx, cancel := context.WithTimeout(t.Context(), limit+time.Minute)
 	defer cancel()
+	r.stop()
+	require.NoError(t, r.beside.Wait())
+	r.poison = r.poisoner.end(t, ctx)
+	r.awaitLetters(ctx, t)
 	for _, p := range r.producer {
 		p.signal(t, syscall.SIGTERM)
 	}
@@ -239,9 +244,6 @@ func (r *run) drain(t *testing.T) {
 	for i := 0; i < members; i += 2 {
 		r.drainHost(ctx, t, r.hostOf(i))
 	}
-	r.stop()
-	require.NoError(t, r.beside.Wait())
-	r.poison = r.poisoner.end(t, ctx)
 	require.Eventually(t, func() bool {
 		r.supervise(t)
 		lag, err := r.lag(ctx)
@@ -254,6 +256,30 @@ func (r *run) drain(t *testing.T) {
 	for _, p := range r.worker {
 		if err := p.await(t, time.Minute); err != nil {
 			r.problem("%s ended with %v when it was told to: %s", p.name, err, p.tail())
+		}
+	}
+}
+
+// awaitLetters goes on until each bad record has its letter, for half a minute at the most: without good events
+// behind it the last of them would wait for minutes until its worker believes that it is to blame.
+func (r *run) awaitLetters(ctx context.Context, t *testing.T) {
+	bad := 0
+	for _, p := range r.poison {
+		if p.reason != "" {
+			bad++
+		}
+	}
+	opts, err := kafkaclient.Config{Brokers: r.kafka.Addrs()}.Opts()
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for found := 0; found < bad && ctx.Err() == nil; {
+		r.await(t, time.Now().Add(time.Second))
+		found = 0
+		for _, err := range (dlq.View{Topic: letters, Kafka: opts}).Letters(ctx) {
+			if err == nil {
+				found++
+			}
 		}
 	}
 }
