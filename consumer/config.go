@@ -114,7 +114,8 @@ type Config struct {
 	// the worker's: it must be quick. See [BatchReport]. Default none.
 	OnBatch func(BatchReport)
 
-	groupOpts []kgo.Opt // for tests: shorter timeouts
+	groupOpts      []kgo.Opt     // for tests: shorter timeouts
+	orphanInterval time.Duration // for tests; default [orphanInterval]
 }
 
 // Batch says when a batch is written. While the worker is behind it is as large as MaxSize and MaxBytes allow; once
@@ -193,6 +194,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.ConflictInterval, DefaultConflictInterval)
 	orDefault(&c.ShutdownTimeout, DefaultShutdownTimeout)
 	orDefault(&c.SessionTimeout, DefaultSessionTimeout)
+	orDefault(&c.orphanInterval, orphanInterval)
 	if _, tenants := c.Sink.(sinkers.PerTenant); c.OnOutage == "" {
 		c.OnOutage = Pause
 		if tenants && c.DirIsDurable {

@@ -4,6 +4,7 @@ package consumer
 
 import (
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,3 +82,32 @@ func TestKafkaDeletes(t *testing.T) {
 }
 
 func TestTopicIsDeletedOnKafka(t *testing.T) { onKafka(t, 1, topicIsDeleted) }
+
+// On a real Kafka, too, which begins a rebalance for the group's leader alone when static members join again with nothing
+// new to say, a partition that no member has gets one.
+func TestPartitionOfNobodyOnKafka(t *testing.T) {
+	onKafka(t, 3, func(t *testing.T, w *world) {
+		const many = 1000
+		var plans atomic.Int32
+		static := func(id string) func(c *Config) {
+			return func(c *Config) {
+				session(c)
+				c.InstanceID, c.orphanInterval = id, 500*time.Millisecond
+				c.groupOpts = append(c.groupOpts, kgo.Balancers(forgetful{kgo.CooperativeStickyBalancer(), &plans, many}))
+			}
+		}
+		first := w.start(static("one"))
+		has := func(r *running) int { return len(r.Stats().Partitions) }
+		w.await("the first", func() bool { return has(first) == 2 })
+		second := w.start(static("two"))
+		w.await("the second", func() bool { return len(w.members()) == 2 && second.Stats().Rebalances > 0 })
+		w.events(10, 1)
+		w.await("attempts", func() bool { return plans.Load() > 5 })
+		require.Zero(t, w.sink.Len())
+		plans.Store(many)
+		w.awaitStored(10)
+		w.await("all", func() bool { return has(first)+has(second) == 3 })
+		first.stop()
+		second.stop()
+	})
+}

@@ -17,7 +17,7 @@ const orphanInterval = 30 * time.Second
 // free. All workers do so, since only a join of the group's leader begins a rebalance.
 func (w *Worker) watchOrphans(ctx context.Context) {
 	var before []source
-	for sleepOr(ctx, orphanInterval, nil) == nil {
+	for sleepOr(ctx, w.cfg.orphanInterval, nil) == nil {
 		now, err := w.orphans(ctx)
 		if err != nil { // whoever can't ask says so elsewhere: see watch
 			before = nil
