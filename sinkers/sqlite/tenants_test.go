@@ -16,9 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/firetrail/firetrail"
-	"github.com/firetrail/firetrail/internal/race"
 	"github.com/firetrail/firetrail/sinkers"
-	"github.com/firetrail/firetrail/sinkers/sinkertest"
 	"github.com/firetrail/firetrail/sinkers/sqlite"
 )
 
@@ -31,19 +29,6 @@ func newRouter(t *testing.T, dir string, cfg sqlite.Config, size int) *sinkers.R
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })
 	return r
-}
-
-// TestPerTenantConformance: a database for each tenant is a Sinker like any other.
-func TestPerTenantConformance(t *testing.T) {
-	open := 3 // fewer than there are tenants, so that they are closed and opened all the time
-	if race.Enabled {
-		open = 32 // which takes minutes there
-	}
-	sinkertest.Run(t, func(t *testing.T) sinkers.Sinker { return newRouter(t, t.TempDir(), sqlite.Config{}, open) },
-		sinkertest.SplitByTenant(), sinkertest.LargeBatch(500),
-		sinkertest.Retained(func(t *testing.T, r sinkers.Retention) sinkers.Sinker {
-			return newRouter(t, t.TempDir(), sqlite.Config{Retention: r}, open)
-		}))
 }
 
 // nasty are names of tenants that want to be something else.
