@@ -21,10 +21,14 @@ type ClickHouse struct {
 	said     *os.File // its stdout
 }
 
-// The user that ClickHouse servers know beside "default".
+// The users that ClickHouse servers know beside "default".
 const (
 	ClickHouseUser     = "audit"
 	ClickHousePassword = "s&cret"
+	// ClickHouseReader may set and write nothing, and ClickHouseLimited may do 20 inserts in 2 seconds. They have no
+	// password.
+	ClickHouseReader  = "reader"
+	ClickHouseLimited = "limited"
 )
 
 // StartClickHouse starts a server of its own for this test, and kills it when the test ends. It takes

@@ -56,8 +56,13 @@ var kinds = map[int32]kind{
 
 	16:               outage, // NO_SUCH_COLUMN_IN_TABLE
 	20:               outage, // NUMBER_OF_COLUMNS_DOESNT_MATCH
+	24:               outage, // CANNOT_WRITE_TO_OSTREAM
 	60:               outage, // UNKNOWN_TABLE
+	75:               outage, // CANNOT_WRITE_TO_FILE_DESCRIPTOR
+	76:               outage, // CANNOT_OPEN_FILE
+	77:               outage, // CANNOT_CLOSE_FILE
 	81:               outage, // UNKNOWN_DATABASE
+	88:               outage, // CANNOT_TRUNCATE_FILE
 	164:              outage, // READONLY
 	192:              outage, // UNKNOWN_USER
 	193:              outage, // WRONG_PASSWORD
@@ -70,21 +75,27 @@ var kinds = map[int32]kind{
 	236:              outage, // ABORTED
 	242:              outage, // TABLE_IS_READ_ONLY
 	243:              outage, // NOT_ENOUGH_SPACE
+	244:              outage, // UNEXPECTED_ZOOKEEPER_ERROR
 	codeTooManyParts: outage, // TOO_MANY_PARTS
 	279:              outage, // ALL_CONNECTION_TRIES_FAILED
 	285:              outage, // TOO_FEW_LIVE_REPLICAS
 	286:              outage, // UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
 	319:              outage, // UNKNOWN_STATUS_OF_INSERT
 	394:              outage, // QUERY_WAS_CANCELLED
+	439:              outage, // CANNOT_SCHEDULE_TASK
 	473:              outage, // DEADLOCK_AVOIDED
 	497:              outage, // ACCESS_DENIED
+	499:              outage, // S3_ERROR
 	516:              outage, // AUTHENTICATION_FAILED
+	586:              outage, // CANNOT_CREATE_FILE
 	745:              outage, // SERVER_OVERLOADED
+	774:              outage, // TABLE_IS_PERMANENTLY_READ_ONLY
 	999:              outage, // KEEPER_EXCEPTION
 }
 
 // passing are the codes that a server answers with while it starts, or has no room for more.
 var passing = map[int32]bool{
+	75:  true, // CANNOT_WRITE_TO_FILE_DESCRIPTOR
 	159: true, // TIMEOUT_EXCEEDED
 	202: true, // TOO_MANY_SIMULTANEOUS_QUERIES
 	209: true, // SOCKET_TIMEOUT
@@ -94,10 +105,13 @@ var passing = map[int32]bool{
 	241: true, // MEMORY_LIMIT_EXCEEDED
 	242: true, // TABLE_IS_READ_ONLY
 	243: true, // NOT_ENOUGH_SPACE
+	244: true, // UNEXPECTED_ZOOKEEPER_ERROR
 	279: true, // ALL_CONNECTION_TRIES_FAILED
 	285: true, // TOO_FEW_LIVE_REPLICAS
 	394: true, // QUERY_WAS_CANCELLED
+	439: true, // CANNOT_SCHEDULE_TASK
 	473: true, // DEADLOCK_AVOIDED
+	586: true, // CANNOT_CREATE_FILE
 	745: true, // SERVER_OVERLOADED
 	999: true, // KEEPER_EXCEPTION
 }

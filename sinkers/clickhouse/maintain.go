@@ -87,18 +87,20 @@ func (s *Sink) scanTenant(ctx context.Context, tenant string, yield func(sinkers
 // maxProbe is the largest probe, in bytes.
 const maxProbe = 64 << 20
 
-// Probe implements sinkers.Prober. Where the last write failed by an error that leaves no doubt, such as too many
-// parts or a table that can only be read, it returns that: the table of probes may work all the same.
+// Probe implements sinkers.Prober. Where a write has just failed by an error that leaves no doubt, such as too many
+// parts or a table that can only be read, it returns that: the table of probes may work all the same. It does so once for each such
+// write: whoever asks again wants to know whether another write is worth while, and only that tells whether it is over.
 func (s *Sink) Probe(ctx context.Context, size int) error {
 	ctx, end, err := s.beginWrite(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
-	if why := s.outage.Load(); why != nil {
+	if why := s.outage.Swap(nil); why != nil {
 		return s.fail(ctx, "probe: the last write said", *why)
 	}
-	err = s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO audit_probes SELECT rand64(), repeat(toString(rand64()), %d) SETTINGS async_insert = 0", min(max(size, 1), maxProbe)/20+1))
+	// Of what doesn't compress: a disk that has room for the probe is to have some for as many bytes of rows.
+	err = s.conn.Exec(ctx, fmt.Sprintf("INSERT INTO audit_probes SELECT rand64(), randomString(%d) SETTINGS async_insert = 0", min(max(size, 1), maxProbe)))
 	if err == nil {
 		err = s.conn.Exec(ctx, "TRUNCATE TABLE audit_probes")
 	}

@@ -123,6 +123,7 @@ func TestTooManyPartsIsAnOutage(t *testing.T) {
 		require.ErrorContains(t, err, "Too many parts")
 		require.False(t, sinkers.IsPermanent(err))
 		require.ErrorContains(t, s.Probe(ctx, 100), "the last write said")
+		require.NoError(t, s.Probe(ctx, 100), "else nobody would write again, and find out that it is over")
 	}
 	require.NoError(t, s.conn.Exec(ctx, "ALTER TABLE audit_events RESET SETTING parts_to_delay_insert, parts_to_throw_insert"))
 	_, err = s.Write(ctx, sinkers.Batch{Rows: someRows(t, "a", 1, 2)})

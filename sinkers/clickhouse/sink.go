@@ -30,7 +30,7 @@ type Sink struct {
 	texts   []values               // of the rows of a write
 	lucky   bool                   // none of the last write's rows was there, or refused
 	graves  atomic.Pointer[graves] // as read last
-	outage  atomic.Pointer[error]  // why the last write failed, where it was the server's fault beyond doubt
+	outage  atomic.Pointer[error]  // why the last write failed, where it was the server's fault beyond doubt; until a probe has said so
 
 	calls    *backend.Calls
 	closeErr func() error

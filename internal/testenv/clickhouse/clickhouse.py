@@ -35,19 +35,24 @@ CONFIG = """<clickhouse>
 """
 
 USERS = """<clickhouse>
-  <profiles><default/></profiles>
-  <quotas><default/></quotas>
+  <profiles><default/><readonly><readonly>1</readonly></readonly></profiles>
+  <quotas>
+    <default/>
+    <limited><interval><duration>2</duration><query_inserts>20</query_inserts></interval></limited>
+  </quotas>
   <users>{users}
   </users>
 </clickhouse>
 """
 
+# Beside "default", who has no password, two have none: "reader", who may set and write nothing, and "limited", who may do
+# 20 inserts in 2 seconds.
 USER = """
     <{name}>
       <password>{password}</password>
       <networks><ip>127.0.0.1</ip></networks>
-      <profile>default</profile>
-      <quota>default</quota>
+      <profile>{profile}</profile>
+      <quota>{quota}</quota>
       <access_management>1</access_management>
     </{name}>"""
 
@@ -84,16 +89,18 @@ def main():
     p.add_argument("--path", required=True, type=pathlib.Path, help="data directory (made if absent)")
     p.add_argument("--tcp-port", type=int, default=9000)
     p.add_argument("--http-port", type=int, default=8123)
-    p.add_argument("--user", help="a user beside default, who has no password")
+    p.add_argument("--user", help="a user beside those without a password")
     p.add_argument("--password", default="")
     p.add_argument("--remove", action="store_true", help="remove the data directory at the end of stdin")
     a = p.parse_args()
 
     path, lib = a.path.resolve(), a.lib.resolve()
     path.mkdir(parents=True, exist_ok=True)
-    users = USER.format(name="default", password="")
-    if a.user:
-        users += USER.format(name=a.user, password=escape(a.password))
+    users = ""
+    for name, password, profile, quota in [
+        ("default", "", "default", "default"), ("reader", "", "readonly", "default"), ("limited", "", "default", "limited"),
+    ] + [(a.user, a.password, "default", "default")] * bool(a.user):
+        users += USER.format(name=name, password=escape(password), profile=profile, quota=quota)
     (path / "users.xml").write_text(USERS.format(users=users))
     (path / "config.xml").write_text(CONFIG.format(path=escape(str(path)), tcp=a.tcp_port, http=a.http_port))
 
