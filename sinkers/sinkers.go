@@ -31,8 +31,8 @@ type Result struct {
 	// Conflicts are the indexes, ascending, of the rows whose tenant and id were there already with other
 	// content. The stored one was left as it is.
 	Conflicts []int
-	// StoredHashes are, by the index of the conflicting row, the content hashes of what is stored in its place, as far
-	// as the sink knows them: so that a dead letter can show both.
+	// StoredHashes are, by the index of each conflicting row, the content hashes of what is stored in its place: so that
+	// the dead letter shows both. See Conflict.
 	StoredHashes map[int][16]byte
 }
 

@@ -54,6 +54,7 @@ func TestClickHouseEndToEnd(t *testing.T) {
 				}()
 				require.Eventually(t, func() bool { return strings.Count(logs.String(), "becomes a dead letter") == 2 },
 					time.Minute, 50*time.Millisecond, "%s", &logs)
+				require.Contains(t, logs.String(), ": the content hash stored is ", "the letter shows both")
 				require.Eventually(t, func() bool {
 					out, _, code := sinkWorker(t, env, "query", "--all", "-o=json", "--limit=7")
 					return code == cli.Done && strings.Count(out, "\n") == 40

@@ -82,6 +82,7 @@ func TestLibSQLEndToEnd(t *testing.T) {
 			for round := range 2 {
 				w := startWorker(t, env, topic+strconv.Itoa(round))
 				w.awaits(t, "becomes a dead letter", 2)
+				require.Contains(t, w.logs.String(), ": the content hash stored is ", "the letter shows both")
 				require.Eventually(t, func() bool {
 					out, _, code := sinkWorker(t, env, "query", "--all", "-o=json", "--limit=7")
 					return code == cli.Done && strings.Count(out, "\n") == 40

@@ -162,7 +162,7 @@ func (s *Sink) sort(rows []sinkers.Row, a *answer) (res sinkers.Result, refused 
 		case hash == r.Hash:
 			res.Duplicates++
 		default:
-			res.Conflicts = append(res.Conflicts, i)
+			res.Conflict(i, hash)
 		}
 	}
 	return res, refused

@@ -49,8 +49,9 @@ func TestWriteOpensInsertsInVain(t *testing.T) {
 			write(rows[200:210], sinkers.Result{Stored: 10})
 			lucky()
 			write([]sinkers.Row{forged(rows[5]), rows[210], rows[210], forged(rows[210])},
-				sinkers.Result{Stored: 1, Duplicates: 1, Conflicts: []int{0, 3}})
-			write([]sinkers.Row{rows[211], forged(rows[211])}, sinkers.Result{Stored: 1, Conflicts: []int{1}})
+				sinkers.Result{Stored: 1, Duplicates: 1, Conflicts: []int{0, 3}, StoredHashes: map[int][16]byte{0: rows[5].Hash, 3: rows[210].Hash}})
+			write([]sinkers.Row{rows[211], forged(rows[211])},
+				sinkers.Result{Stored: 1, Conflicts: []int{1}, StoredHashes: map[int][16]byte{1: rows[211].Hash}})
 			lucky()
 			bad := rows[212]
 			bad.Actor.Name = "\xff"

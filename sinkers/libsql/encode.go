@@ -26,7 +26,7 @@ func (w *write) encode() error {
 	for _, i := range w.order() {
 		r := &w.rows[i]
 		if r.Time.UnixMicro() < w.cutoff && !r.Time.IsZero() {
-			w.expired++
+			w.res.Expired++
 			w.note(i, sinkers.LedgerExpired)
 			continue
 		}

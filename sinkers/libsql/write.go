@@ -3,6 +3,7 @@ package libsql
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -68,8 +69,7 @@ type write struct {
 	cutoff int64 // the retention's, µs
 	parts  []part
 
-	stored, expired, erased int
-	conflicts               []int
+	res    sinkers.Result
 	ledger                  []sinkers.LedgerEntry // of what was refused
 }
 
@@ -94,7 +94,7 @@ func (w *write) run(ctx context.Context) error {
 	}
 	for i := range w.parts {
 		p := &w.parts[i]
-		w.stored += p.stored
+		w.res.Stored += p.stored
 		if p.stored < len(p.indexes) {
 			if err := w.compare(ctx, p); err != nil {
 				return err
@@ -140,11 +140,11 @@ func (w *write) compare(ctx context.Context, p *part) error {
 	if err := w.s.checkLease(ctx); err != nil {
 		return err
 	}
-	absent, conflicts, err := w.different(ctx, p)
+	before := len(w.res.Conflicts)
+	absent, err := w.different(ctx, p)
 	if err != nil {
 		return err
 	}
-	w.conflicts = append(w.conflicts, conflicts...)
 	if len(absent) == 0 {
 		return nil
 	}
@@ -152,7 +152,7 @@ func (w *write) compare(ctx context.Context, p *part) error {
 	if err := w.s.writer.QueryRowContext(ctx, sqlstore.SelectPruned).Scan(&pruned); err != nil {
 		return err
 	}
-	refused := len(p.indexes) - p.stored - len(conflicts)
+	refused := len(p.indexes) - p.stored - (len(w.res.Conflicts) - before)
 	for _, i := range absent {
 		expired := w.rows[i].Time.UnixMicro() < pruned
 		if expired {
@@ -164,36 +164,40 @@ func (w *write) compare(ctx context.Context, p *part) error {
 		case refused <= 0: // it was stored, and is gone already
 			continue
 		case expired:
-			w.expired++
+			w.res.Expired++
 		default:
-			w.erased++
+			w.res.Erased++
 		}
 		refused--
 	}
 	return nil
 }
 
-// different returns the indexes of the rows of a part that aren't there, and of those that are there with other
-// content.
-func (w *write) different(ctx context.Context, p *part) (absent, conflicts []int, err error) {
+// different counts the rows of a part that are there with other content, and returns the indexes of those that aren't
+// there.
+func (w *write) different(ctx context.Context, p *part) (absent []int, err error) {
 	rows, err := w.s.writer.QueryContext(ctx, sqlstore.SelectDifferent, string(w.hashes(p)))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var position int
 		var hash []byte
 		if err := rows.Scan(&position, &hash); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		if hash == nil {
-			absent = append(absent, p.indexes[position])
-		} else {
-			conflicts = append(conflicts, p.indexes[position])
+		i := p.indexes[position]
+		switch len(hash) {
+		case 0:
+			absent = append(absent, i)
+		case len(w.rows[i].Hash):
+			w.res.Conflict(i, [16]byte(hash))
+		default:
+			return nil, fmt.Errorf("stored event %s: hash has %d bytes instead of %d", w.rows[i].ID, len(hash), len(w.rows[i].Hash))
 		}
 	}
-	return absent, conflicts, rows.Err()
+	return absent, rows.Err()
 }
 
 // note takes down for the ledger why row i isn't there.
@@ -205,12 +209,7 @@ func (w *write) note(i int, reason sinkers.LedgerReason) {
 }
 
 func (w *write) result() sinkers.Result {
-	slices.Sort(w.conflicts)
-	return sinkers.Result{
-		Stored:     w.stored,
-		Duplicates: len(w.rows) - w.stored - w.expired - w.erased - len(w.conflicts),
-		Expired:    w.expired,
-		Erased:     w.erased,
-		Conflicts:  w.conflicts,
-	}
+	slices.Sort(w.res.Conflicts)
+	w.res.Duplicates = len(w.rows) - w.res.Stored - w.res.Expired - w.res.Erased - len(w.res.Conflicts)
+	return w.res
 }

@@ -161,18 +161,34 @@ func conflict(e *env) {
 	if err != nil {
 		e.Fatalf("Write: %v", err)
 	}
-	for i, n := range map[int]int{3: 93, 7: 97} {
-		if hash, ok := res.StoredHashes[i]; ok && hash != r[n].Hash {
-			e.Errorf("row %d conflicts with a stored hash of %x; want %x", i, hash, r[n].Hash)
+	e.storedHashes(res, map[int]sinkers.Row{3: r[93], 7: r[97]})
+	e.holds(sinkers.Query{Tenant: "a"}, rows("a", 0, 110))
+}
+
+// storedHashes holds what a result says that the conflicting rows met to the rows that they did.
+func (e *env) storedHashes(res sinkers.Result, want map[int]sinkers.Row) {
+	e.Helper()
+	for i, r := range want {
+		if hash, ok := res.StoredHashes[i]; !ok || hash != r.Hash {
+			e.Errorf("row %d conflicts with a stored hash of %x (known: %t); want %x", i, hash, ok, r.Hash)
 		}
 	}
-	e.holds(sinkers.Query{Tenant: "a"}, rows("a", 0, 110))
+	if len(res.StoredHashes) != len(want) {
+		e.Errorf("%d hashes of stored events for %d conflicts", len(res.StoredHashes), len(want))
+	}
 }
 
 func conflictInBatch(e *env) {
 	first := rows("a", 5, 6)[0]
 	batch := append(rows("b", 0, 2), first, changed(first), first)
-	e.write(batch, 3, 1, 3)
+	res, err := e.sink.Write(e.ctx, sinkers.Batch{Rows: batch})
+	if err != nil {
+		e.Fatalf("Write: %v", err)
+	}
+	if e.sums(res, len(batch)); res.Stored != 3 || res.Duplicates != 1 || !equal(res.Conflicts, []int{3}) {
+		e.Fatalf("Write returned %+v; want 3 stored, 1 duplicate, a conflict of row 3", res)
+	}
+	e.storedHashes(res, map[int]sinkers.Row{3: first})
 	e.holds(sinkers.Query{Tenant: "a"}, []sinkers.Row{first})
 }
 
