@@ -70,7 +70,7 @@ type write struct {
 	parts  []part
 
 	res    sinkers.Result
-	ledger                  []sinkers.LedgerEntry // of what was refused
+	ledger []sinkers.LedgerEntry // of what was refused
 }
 
 // part is what one statement stores.

@@ -3,17 +3,15 @@
 package sqlite
 
 import (
-	"bufio"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/firetrail/firetrail/internal/testenv"
 	"github.com/firetrail/firetrail/sinkers"
 )
 
@@ -35,37 +33,15 @@ func TestEraseBesideAStoppedWriter(t *testing.T) {
 		}
 	}
 	path := tempPath(t)
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestEraseBesideAStoppedWriter$")
-	child.Env = append(os.Environ(), stoppedEnv+"="+path)
-	out, err := child.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, child.Start())
-	lines := bufio.NewScanner(out)
-	written := func(n int) {
-		for range n {
-			require.True(t, lines.Scan())
-		}
-	}
-	written(10) // all rows, and some again
+	require.NoError(t, openAt(t, path).Close()) // makes the tables
 	beside := openWith(t, Config{Path: path, Beside: true, BusyTimeout: 50 * time.Millisecond})
 	reader := openWith(t, Config{Path: path, ReadOnly: true})
-	for round, before := range []int{500, 1_500, 2_500} {
-		require.NoError(t, child.Process.Signal(syscall.SIGSTOP))
-		erase := func() error {
-			_, err := beside.Erase(t.Context(), sinkers.Erasure{Tenant: "acme", Before: rows[before].Time})
-			return err
-		}
-		err := erase()
-		require.NoError(t, child.Process.Signal(syscall.SIGCONT))
-		if err != nil {
-			require.False(t, sinkers.IsPermanent(err), "%v", err)
-			require.Eventually(t, func() bool { return erase() == nil }, time.Minute, time.Millisecond, "round %d", round)
-		}
-		written(10) // all of it once more
-		require.Equal(t, len(rows)-before, count(t, reader), "round %d", round)
-	}
-	require.NoError(t, child.Process.Kill())
-	for lines.Scan() { // what it said before it died
-	}
-	require.Error(t, child.Wait())
+	before := []int{500, 1_500, 2_500}
+	testenv.BesideAStoppedWriter(t, stoppedEnv+"="+path, 5, len(before), func(round int) error {
+		_, err := beside.Erase(t.Context(), sinkers.Erasure{Tenant: "acme", Before: rows[before[round]].Time})
+		require.False(t, sinkers.IsPermanent(err), "%v", err)
+		return err
+	}, func(round int) {
+		require.Equal(t, len(rows)-before[round], count(t, reader), "round %d", round)
+	})
 }
