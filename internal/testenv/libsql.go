@@ -6,7 +6,9 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -73,6 +75,16 @@ func (l *LibSQL) Namespace(t testing.TB) string {
 	name = "n" + name[max(0, len(name)-40):]
 	require.NoError(t, l.MakeNamespace(name))
 	return NamespaceURL(name)
+}
+
+// Configure sets what a namespace of [LibSQL.Namespace] allows, as the JSON of the server's admin interface has it: block_reads and
+// block_writes, which must be there, block_reason, max_db_size and so on.
+func (l *LibSQL) Configure(t testing.TB, url, config string) {
+	t.Helper()
+	name, _, _ := strings.Cut(strings.TrimPrefix(url, "http://"), ".")
+	status, body, err := request(t.Context(), http.MethodPost, "http://"+addr(l.port+1)+"/v1/namespaces/"+name+"/config", "", config)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status, "%s", body)
 }
 
 // NamespaceURL returns the URL of a namespace's database, which may not be there.

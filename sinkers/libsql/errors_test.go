@@ -40,6 +40,7 @@ func TestKindsOfTexts(t *testing.T) {
 		"SQLite error: no such table: nope":                                            {fromDatabase: true},
 		"SQLite error: Transaction timed-out":                                          {fromDatabase: true},
 		"SQL string could not be parsed: syntax error around L1:8: `INSERTT`":          {fromDatabase: true},
+		"Operation was blocked: the plan's quota is used up":                           {},
 		"Response is too large":                                                        {fromDatabase: true},
 		"error code 401: Unauthorized: `The JWT is invalid`":                           {kind: ErrUnauthorized},
 		"error code 401: Unauthorized: `The JWT has expired`":                          {kind: ErrUnauthorized},

@@ -234,11 +234,12 @@ func TestConstraint(t *testing.T) {
 	mustWrite(t, s, someRows(t, 100, 200))
 }
 
-// TestPlans: nothing that is asked for each row or page walks through a whole table.
+// TestPlans: nothing that is asked for each row or page walks through a whole table, and each filter has its index, as this server's
+// own SQLite goes about it.
 func TestPlans(t *testing.T) {
 	s := openWith(t, namespaceConfig(t))
 	p := sinkers.Position{}
-	for name, statement := range map[string]sqlstore.Statement{
+	statements := map[string]sqlstore.Statement{
 		"different": {SQL: sqlstore.SelectDifferent, Args: []any{"[]"}},
 		"insert":    {SQL: s.insert, Args: []any{"[]", int64(0), ""}},
 		"ledger":    {SQL: sqlstore.InsertLedgerJSON, Args: []any{"[]"}},
@@ -246,19 +247,53 @@ func TestPlans(t *testing.T) {
 		"tenants":   {SQL: sqlstore.SelectTenantsAfter, Args: []any{"a"}},
 		"positions": sqlstore.SelectPositionsAfter("a", &p),
 		"entries":   sqlstore.SelectLedgerAfter(sinkers.Scan{}, &sinkers.LedgerEntry{}),
+	}
+	at := time.Unix(1_700_000_000, 1_000)
+	const tenant = "(tenant_id=?"
+	wanted := map[string]string{}
+	for name, c := range map[string]struct {
+		query    sinkers.Query
+		one, all string
+	}{
+		"all":         {sinkers.Query{}, "by_tenant " + tenant, "by_id"},
+		"times":       {sinkers.Query{From: at, To: at.Add(1)}, "by_tenant " + tenant + " AND id>? AND id<?)", "by_id (id>? AND id<?)"},
+		"cursor":      {sinkers.Query{Cursor: sinkers.NewCursor(&firetrail.Event{Time: at, ID: firetrail.IDFrom(at, "x")})}, "by_tenant " + tenant + " AND id<?)", "by_id ("},
+		"action":      {sinkers.Query{Action: "a.b"}, "by_action " + tenant + " AND action=?)", "by_action " + tenant + " AND action=?)"},
+		"prefix":      {sinkers.Query{Action: "a.*"}, "by_action " + tenant + " AND action=?)", "by_id"},
+		"actor":       {sinkers.Query{ActorID: "x"}, "by_actor " + tenant + " AND actor_id=?)", "by_actor " + tenant + " AND actor_id=?)"},
+		"actor type":  {sinkers.Query{ActorType: "x"}, "by_tenant " + tenant, "by_id"},
+		"entity":      {sinkers.Query{EntityID: "x"}, "by_entity " + tenant + " AND entity_id=?)", "by_entity " + tenant + " AND entity_id=?)"},
+		"entity type": {sinkers.Query{EntityType: "x"}, "by_tenant " + tenant, "by_id"},
+		"denied":      {sinkers.Query{Outcome: "denied"}, "by_outcome " + tenant + " AND outcome=?)", "by_outcome " + tenant + " AND outcome=?)"},
+		"success":     {sinkers.Query{Outcome: "success"}, "by_tenant " + tenant, "by_id"},
 	} {
+		for _, all := range []bool{false, true} {
+			of, want := "query, "+name, c.one
+			if c.query.AllTenants = all; all {
+				of, want = of+", all tenants", c.all
+			}
+			var err error
+			statements[of], err = sqlstore.Select(c.query)
+			require.NoError(t, err)
+			wanted[of] = "INDEX audit_events_" + want
+		}
+	}
+	for name, statement := range statements {
 		rows, err := s.readers.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+statement.SQL, statement.Args...)
 		require.NoError(t, err, name)
+		var steps []string
 		for rows.Next() {
 			var id, parent, unused int
 			var step string
 			require.NoError(t, rows.Scan(&id, &parent, &unused, &step))
 			if strings.HasPrefix(step, "SCAN") {
-				require.Regexp(t, "SCAN (j VIRTUAL|v|names|CONSTANT|audit_tombstones$|firetrail_lease$)", step, name)
+				require.Regexp(t, "SCAN (j VIRTUAL|v|names|CONSTANT|e USING INDEX audit_events_by_id|audit_tombstones$|firetrail_lease$)", step, name)
 			}
+			steps = append(steps, step)
 		}
 		require.NoError(t, rows.Err())
 		require.NoError(t, rows.Close())
+		require.Contains(t, strings.Join(steps, "\n"), wanted[name], name)
 	}
 }
 
