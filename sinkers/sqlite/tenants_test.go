@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/firetrail/firetrail"
+	"github.com/firetrail/firetrail/internal/race"
 	"github.com/firetrail/firetrail/sinkers"
 	"github.com/firetrail/firetrail/sinkers/sqlite"
 )
@@ -146,7 +147,7 @@ func TestManyTenants(t *testing.T) {
 	}
 	const size, writers = 50, 8
 	r := newRouter(t, t.TempDir(), sqlite.Config{}, size)
-	before := descriptors()
+	before, resident := descriptors(), residentMB()
 	var group sync.WaitGroup
 	most := make([]int, writers)
 	for w := range writers {
@@ -163,6 +164,9 @@ func TestManyTenants(t *testing.T) {
 	group.Wait()
 	perDatabase := 3 + 3*(1+sqlite.TenantReaders) // lock; database, log and shared memory for each connection
 	require.LessOrEqual(t, slices.Max(most)-before, (size+size/4+1)*perDatabase)
+	if !race.Enabled { // which takes some times as much
+		require.LessOrEqual(t, residentMB()-resident, (size+size/4+1)*4)
+	}
 	t.Logf("%d tenants: %d descriptors at the most, %d before; RSS %d MB", tenants, slices.Max(most), before, residentMB())
 	n := 0
 	for _, err := range r.Tenants(t.Context()) {
