@@ -21,7 +21,7 @@ func Open(ctx context.Context, cfg Config) (*Sink, error) {
 	}
 	s := newSink(cfg.withDefaults())
 	o := s.cfg.options()
-	s.http.conns = s.cfg.MaxConns
+	s.http.conns, s.http.mute = s.cfg.MaxConns, s.cfg.ReadOnly
 	o.TransportFunc = s.http.use
 	conn, err := clickhouse.Open(o)
 	if err != nil {
@@ -61,6 +61,7 @@ func (c Config) options() *clickhouse.Options {
 
 func (s *Sink) open(ctx context.Context) error {
 	if s.cfg.ReadOnly {
+		ctx = timeless{ctx}
 		return errors.Join(s.checkVersion(ctx), s.checkSettings(ctx))
 	}
 	if err := s.migrate(ctx); err != nil {

@@ -3,6 +3,7 @@
 package clickhouse
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -77,11 +78,10 @@ func TestQuotaIsAnOutage(t *testing.T) {
 	}
 }
 
-// A worker with the account of a reader is told so, and makes no letters.
-func TestReadersAccountIsAnOutage(t *testing.T) {
+// A worker with the account of a reader, who may set nothing, is told so and makes no letters; a reader by any protocol reads.
+func TestReadersAccount(t *testing.T) {
 	cfg := configOf(t, testenv.SharedClickHouse(t), Native)
-	rows := someRows(t, "a", 0, 3)
-	_, err := openWith(t, cfg).Write(t.Context(), sinkers.Batch{Rows: rows})
+	_, err := openWith(t, cfg).Write(t.Context(), sinkers.Batch{Rows: someRows(t, "a", 0, 3)})
 	require.NoError(t, err)
 	cfg.User, cfg.Password = testenv.ClickHouseReader, ""
 	s := openWith(t, cfg)
@@ -94,8 +94,27 @@ func TestReadersAccountIsAnOutage(t *testing.T) {
 	_, err = s.Prune(t.Context(), time.Now(), false)
 	require.EqualValues(t, 164, codeOf(t, err))
 
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // of which the driver would make a setting
+	defer cancel()
 	cfg.ReadOnly = true
-	require.Len(t, found(t, openWith(t, cfg), sinkers.Query{Tenant: "a"}), 3)
+	for cfg.Protocol, cfg.Addrs = range map[string][]string{Native: cfg.Addrs, HTTP: {testenv.SharedClickHouse(t).HTTPAddr()}} {
+		s, err := Open(ctx, cfg)
+		require.NoError(t, err, cfg.Protocol)
+		t.Cleanup(func() { require.NoError(t, s.Close()) })
+		p, err := s.Query(ctx, sinkers.Query{Tenant: "a", ActorID: "ada"})
+		require.NoError(t, err, cfg.Protocol)
+		require.Len(t, p.Events, 3)
+		n := 0
+		for _, err := range s.Scan(ctx, sinkers.Scan{AllTenants: true}) {
+			require.NoError(t, err)
+			n++
+		}
+		require.Equal(t, 3, n)
+		over, cancel := context.WithTimeout(ctx, 0)
+		_, err = s.Query(over, sinkers.Query{Tenant: "a"})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		cancel()
+	}
 }
 
 // The probe writes as many bytes as it is asked for to the disk, where repeated ones would be packed into next to none.

@@ -64,6 +64,8 @@ func (s *Sink) begin(ctx context.Context) (_ context.Context, end func(), err er
 		err = fmt.Errorf("clickhouse: %s: %w", s.name(), err)
 	case err != nil:
 		err = fmt.Errorf("clickhouse: %w", err)
+	case s.cfg.ReadOnly:
+		ctx = timeless{ctx}
 	}
 	return ctx, end, err
 }
