@@ -3,6 +3,7 @@ package sinkertest_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"os"
 	"os/exec"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
 	"github.com/firetrail/firetrail/sinkers/sinkertest"
 )
@@ -23,6 +25,28 @@ type mutant struct {
 	query func(context.Context, *sinkertest.Memory, sinkers.Query) (sinkers.Page, error)
 	erase func(context.Context, *sinkertest.Memory, sinkers.Erasure) (int64, error)
 	prune func(context.Context, *sinkertest.Memory, time.Time, bool) (int64, error)
+	scan  func(sinkers.Position) sinkers.Position
+	probe func(context.Context, *sinkertest.Memory) error
+}
+
+func (m mutant) Scan(ctx context.Context, s sinkers.Scan) iter.Seq2[sinkers.Position, error] {
+	if m.scan == nil {
+		return m.Memory.Scan(ctx, s)
+	}
+	return func(yield func(sinkers.Position, error) bool) {
+		for p, err := range m.Memory.Scan(ctx, s) {
+			if !yield(m.scan(p), err) {
+				return
+			}
+		}
+	}
+}
+
+func (m mutant) Probe(ctx context.Context, size int) error {
+	if m.probe == nil {
+		return m.Memory.Probe(ctx, size)
+	}
+	return m.probe(ctx, m.Memory)
 }
 
 func (m mutant) Erase(ctx context.Context, e sinkers.Erasure) (int64, error) {
@@ -95,6 +119,37 @@ var mutants = map[string]mutant{
 		res.Stored, res.Duplicates = res.Stored+res.Duplicates, 0
 		return res, err
 	}},
+	"Write/empty": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		if len(b.Rows) == 0 {
+			return sinkers.Result{}, errors.New("nothing to do")
+		}
+		return m.Write(ctx, b)
+	}},
+	"Write/overlap": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		for _, r := range b.Rows[:min(1, len(b.Rows))] { // takes a batch for known whose first row is
+			if res, err := m.Write(ctx, sinkers.Batch{Rows: []sinkers.Row{r}}); err != nil || res.Duplicates > 0 {
+				return sinkers.Result{Duplicates: len(b.Rows)}, err
+			}
+		}
+		res, err := m.Write(ctx, b)
+		res.Stored, res.Duplicates = res.Stored+1, res.Duplicates-1
+		return res, err
+	}},
+	"Write/twice_in_a_batch": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		seen := map[firetrail.ID]bool{} // forgets to count what comes twice
+		return m.Write(ctx, sinkers.Batch{Rows: slices.DeleteFunc(slices.Clone(b.Rows), func(r sinkers.Row) bool {
+			twice := seen[r.ID]
+			seen[r.ID] = true
+			return twice
+		})})
+	}},
+	"Write/cancelled_on_the_way": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		res, err := m.Write(context.WithoutCancel(ctx), b) // stores what it says that it hasn't
+		if err == nil && ctx.Err() != nil {
+			return sinkers.Result{}, ctx.Err()
+		}
+		return res, err
+	}},
 	"Write/conflict": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
 		res, err := m.Write(ctx, b) // merges in silence
 		res.Duplicates, res.Conflicts = res.Duplicates+len(res.Conflicts), nil
@@ -144,6 +199,35 @@ var mutants = map[string]mutant{
 		res.Duplicates, res.Erased = res.Duplicates+res.Erased, 0
 		return res, err
 	}},
+	"Erase/invalid": {erase: func(ctx context.Context, m *sinkertest.Memory, e sinkers.Erasure) (int64, error) {
+		if e.ActorID == "" { // takes half an actor for the tenant
+			e.ActorType = ""
+		}
+		return m.Erase(ctx, e)
+	}},
+	"Prune": {prune: func(ctx context.Context, m *sinkertest.Memory, before time.Time, dryRun bool) (int64, error) {
+		return m.Prune(ctx, before.Truncate(time.Millisecond), dryRun)
+	}},
+	"Retention": {write: func(ctx context.Context, m *sinkertest.Memory, b sinkers.Batch) (sinkers.Result, error) {
+		res, err := m.Write(ctx, b) // says that what is expired was there
+		res.Duplicates, res.Expired = res.Duplicates+res.Expired, 0
+		return res, err
+	}},
+	"Scan": {scan: func(p sinkers.Position) sinkers.Position {
+		p.Closes = false
+		return p
+	}},
+	"Probe": {probe: func(ctx context.Context, m *sinkertest.Memory) error { // in the table of events
+		r := sinkers.Row{Event: firetrail.Event{ID: firetrail.IDFrom(time.Now(), "probe"), Time: time.Now(), Tenant: "probe"}}
+		r.Action, _ = firetrail.ParseName("probe.written")
+		_, err := m.Write(ctx, sinkers.Batch{Rows: []sinkers.Row{r}})
+		return err
+	}},
+	"Query/defaults": {query: asking(func(q *sinkers.Query) {
+		if q.Limit == 0 {
+			q.Limit = sinkers.DefaultLimit - 1
+		}
+	})},
 	"Prune/keeps_out": {prune: func(ctx context.Context, m *sinkertest.Memory, before time.Time, dryRun bool) (int64, error) {
 		n, err := m.Prune(ctx, before, true)
 		if !dryRun { // keeps the cut-off of a dry run too
@@ -204,7 +288,12 @@ func TestMutant(t *testing.T) {
 		m.Memory = new(sinkertest.Memory)
 		return m
 	}
-	sinkertest.Run(t, open, sinkertest.Refusing(func(t *testing.T, _ string) sinkers.Sinker { return open(t) }))
+	sinkertest.Run(t, open, sinkertest.Refusing(func(t *testing.T, _ string) sinkers.Sinker { return open(t) }),
+		sinkertest.Retained(func(t *testing.T, r sinkers.Retention) sinkers.Sinker {
+			s := open(t)
+			m.Retain(r)
+			return s
+		}))
 }
 
 func TestKitFindsMutants(t *testing.T) {
