@@ -69,9 +69,14 @@ func (d *Decoder) decode(m *Message, e *Event) error {
 	if len(m.Value) > MaxMessage {
 		return decodeErrorf("value", "%d bytes; the most is %d", len(m.Value), MaxMessage)
 	}
+	// Before the headers are looked at: they lie behind the value, and are on their way to the processor's cache once that was read.
+	own := readOwn(m, e)
 	mode, contentType, err := modeOf(m.Headers)
 	if err != nil {
 		return err
+	}
+	if own && mode == structuredMode {
+		return nil
 	}
 	*e = Event{}
 	d.d = decoder{scanner: scanner{b: m.Value}, e: e}
@@ -103,7 +108,7 @@ func modeOf(headers []Header) (m mode, contentType string, err error) {
 		switch {
 		case h.Key == "ce_specversion":
 			m = binaryMode
-		case len(h.Key) == len(ContentTypeHeader) && strings.EqualFold(h.Key, ContentTypeHeader):
+		case h.Key == ContentTypeHeader || strings.EqualFold(h.Key, ContentTypeHeader):
 			if given {
 				return m, "", decodeErrorf(ContentTypeHeader, "given twice")
 			}
@@ -156,11 +161,6 @@ func (d *decoder) structured(contentType string) error {
 		return decodeErrorf("value", "not a CloudEvent: no JSON object, and no ce_specversion header")
 	}
 	d.all = unsafe.String(unsafe.SliceData(d.b), len(d.b))
-	if d.own() {
-		return nil
-	}
-	*d.e = Event{}
-	*d = decoder{scanner: scanner{b: d.b}, all: d.all, e: d.e}
 	if err := d.attributes(); err != nil {
 		return err
 	}

@@ -104,16 +104,21 @@ func (d *decoder) subject() error {
 			e.ID = rest
 		}
 		return nil
-	case len(s) == len(e.Type)+1+len(e.ID) && s[:len(e.Type)] == e.Type && s[len(e.Type)] == '/' && s[len(e.Type)+1:] == e.ID:
+	case e.isSubject(s):
 		return nil
 	}
 	return d.misfitText(attrSubject)
 }
 
+// isSubject reports whether s is the subject of an event about e, or empty.
+func (e *Entity) isSubject(s string) bool {
+	return s == "" || len(s) == len(e.Type)+1+len(e.ID) && s[:len(e.Type)] == e.Type && s[len(e.Type)] == '/' && s[len(e.Type)+1:] == e.ID
+}
+
 // optional sets what an event can do without.
 func (d *decoder) optional() error {
 	if s := d.attrs[attrSequence]; s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
+		n, err := parseSequence(s)
 		if err != nil {
 			if err := d.misfitText(attrSequence); err != nil {
 				return err

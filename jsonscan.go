@@ -241,11 +241,11 @@ var errNotUTF8 = errors.New("invalid UTF-8")
 // appendCompact appends src, which must be one JSON value, to dst without its white space. When it is not
 // valid, dst is returned as it was.
 func appendCompact(dst, src []byte) ([]byte, error) {
-	if !utf8.Valid(src) {
-		return dst, errNotUTF8
-	}
 	if isCompact(src) {
 		return append(dst, src...), nil
+	}
+	if !utf8.Valid(src) {
+		return dst, errNotUTF8
 	}
 	s := scanner{b: src}
 	lo, hi, spaced, err := s.skip()
