@@ -50,15 +50,16 @@ func (d *Decoder) Decode(m *Message, e *Event) (hash [16]byte, err error) {
 		*e = Event{}
 		return hash, err
 	}
-	d.hashed = e.appendHeadHashed(d.hashed[:0], false)
+	b := e.appendHeadHashed(d.hashed[:0], false)
 	for _, v := range [...]*Value{&e.Old, &e.New, &e.Metadata, &e.Extra} {
-		d.hashed = binary.LittleEndian.AppendUint32(d.hashed, uint32(len(v.raw)))
-		d.hashed = append(d.hashed, v.raw...)
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(v.raw)))
+		b = append(b, v.raw...)
 	}
-	sum := sha256.Sum256(d.hashed)
-	if cap(d.hashed) > keptHashed {
-		d.hashed = nil
+	sum := sha256.Sum256(b)
+	if cap(b) > keptHashed {
+		b = nil
 	}
+	d.hashed = b
 	return [16]byte(sum[:16]), nil
 }
 

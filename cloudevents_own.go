@@ -1,6 +1,7 @@
 package firetrail
 
 import (
+	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -219,10 +220,17 @@ func (r *ownReader) recorded(at time.Time) (time.Time, bool) {
 	}
 }
 
-// parseSequence reads a decimal number, which has zeros before it.
-func parseSequence(s string) (uint64, error) {
-	for len(s) > 1 && s[0] == '0' {
-		s = s[1:]
+// parseSequence reads a decimal number, which usually has zeros before it.
+func parseSequence(s string) (n uint64, err error) {
+	if len(s) > 20 || s == "" {
+		return strconv.ParseUint(s, 10, 64)
 	}
-	return strconv.ParseUint(s, 10, 64)
+	for i := range len(s) {
+		c := s[i] - '0'
+		if c > 9 || i == 19 && n > (math.MaxUint64-uint64(c))/10 {
+			return strconv.ParseUint(s, 10, 64) // which says what is wrong
+		}
+		n = n*10 + uint64(c)
+	}
+	return n, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +172,22 @@ func TestOwnTimeIsReadAsTimeParseDoes(t *testing.T) {
 			for _, year := range []int{1999, 2000, 2001, 2100, 2400} {
 				check(fmt.Sprintf("%04d-%02d-%02dT00:00:00.000000Z", year, month, day))
 			}
+		}
+	}
+}
+
+// A sequence is read as strconv reads it, and what that refuses is refused.
+func TestSequenceIsReadAsStrconvDoes(t *testing.T) {
+	for _, s := range []string{
+		"", "0", "7", "00000000000000000042", "00000000000000000000", "9999999999999999999", "18446744073709551615",
+		"18446744073709551616", "18446744073709551620", "99999999999999999999", "000000000000000000042", "-1", "+1", "1_0", "0x1",
+		"0000000000000000004:", "0000000000000000004/", "1.0", " 1", "1 ", "١",
+	} {
+		want, wantErr := strconv.ParseUint(s, 10, 64)
+		got, err := parseSequence(s)
+		require.Equal(t, wantErr, err, s)
+		if err == nil {
+			require.Equal(t, want, got, s)
 		}
 	}
 }
