@@ -66,6 +66,19 @@ func TestIsCompact(t *testing.T) {
 	require.True(t, isCompact([]byte(seeds[len(seeds)-4])), "64 levels are few enough")
 }
 
+// What is no UTF-8 is found wherever in a string it stands.
+func TestIsCompactIsUTF8(t *testing.T) {
+	for before := range 20 {
+		for _, end := range []string{"", "x", `\n`, strings.Repeat("y", 20)} {
+			text := strings.Repeat("x", before)
+			require.True(t, isCompact([]byte(`{"`+text+`é":"`+text+`é`+end+`"}`)))
+			require.False(t, isCompact([]byte(`{"a":"`+text+"\xe9"+end+`"}`)))
+			require.False(t, isCompact([]byte(`{"`+text+"\xe9"+end+`":1}`)))
+			require.False(t, isCompact([]byte(`"\n`+text+"\xe9"+end+`"`)))
+		}
+	}
+}
+
 func FuzzIsCompact(f *testing.F) {
 	f.Add([]byte(`{"a":[1,-2.5e3,"b\n",{}],"c":null}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
