@@ -110,9 +110,9 @@ func (d *decoder) subject() error {
 	return d.misfitText(attrSubject)
 }
 
-// isSubject reports whether s is the subject of an event about e, or empty.
+// isSubject reports whether s is the subject of an event about e.
 func (e *Entity) isSubject(s string) bool {
-	return s == "" || len(s) == len(e.Type)+1+len(e.ID) && s[:len(e.Type)] == e.Type && s[len(e.Type)] == '/' && s[len(e.Type)+1:] == e.ID
+	return len(s) == len(e.Type)+1+len(e.ID) && s[:len(e.Type)] == e.Type && s[len(e.Type)] == '/' && s[len(e.Type)+1:] == e.ID
 }
 
 // optional sets what an event can do without.

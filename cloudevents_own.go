@@ -168,7 +168,7 @@ func (r *ownReader) finish(key []byte, e *Event) bool {
 	if entity.Type == "" {
 		entity.Type = action.Noun()
 	}
-	if !entity.isSubject(r.str(&t.subject)) {
+	if s := r.str(&t.subject); s != "" && (entity.ID == "" || !entity.isSubject(s)) {
 		return false
 	}
 	seq, ok := r.sequence()

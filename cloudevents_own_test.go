@@ -86,11 +86,15 @@ func TestOwnLayoutIsReadAsByItsGrammar(t *testing.T) {
 			{`,"data"`, `, "data"`},
 			{`}}`, `},"truncated":["old"]}`},
 			{`"actor":{`, `"actor":{},"was":{`},
+			{`,"id":"` + full.Entity.ID + `"`, ``}, // the subject says it
+			{`"subject":"course/` + full.Entity.ID, `"subject":"course/`},
 		} {
 			b := strings.Replace(string(whole), change[0], change[1], 1)
 			require.NotEqual(t, string(whole), b, change[0])
 			require.False(t, bothWays(t, []byte(b)), b)
 		}
+		noEntity := strings.NewReplacer(`"entity":{"type":"course","id":"`+full.Entity.ID+`"},`, ``, `"subject":"course/`+full.Entity.ID, `"subject":"course/`)
+		require.False(t, bothWays(t, []byte(noEntity.Replace(string(whole)))), "a subject that ends with the slash is the entity's id")
 	})
 }
 
