@@ -18,8 +18,9 @@ import (
 const (
 	// memoryTarget is the most that a worker should take, whatever its lag.
 	memoryTarget = 300 << 20
-	// memoryLimit is what sink-worker sets for the garbage collector, with its defaults.
+	// memoryLimit is what sink-worker sets for the garbage collector, with its defaults, and so is collector.
 	memoryLimit = "GOMEMLIMIT=216MiB"
+	collector   = "GOGC=400"
 )
 
 type sample struct {
@@ -34,7 +35,7 @@ func lag(t *tb, s *settings) error {
 	}
 	cmd, wait, err := start(job{
 		Name: sinkDiscard, Brokers: s.brokers, Topic: s.topic, Letters: s.letters, Events: s.lag, Group: testenv.Unique(t),
-	}, memoryLimit)
+	})
 	if err != nil {
 		return err
 	}
