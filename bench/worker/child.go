@@ -51,6 +51,7 @@ type outcome struct {
 	Seconds float64 // from the first records to the last commit
 	CPU     float64 // seconds of processor time, from the first records on
 	Batch   float64 // rows of a write, on average
+	Writing float64 // seconds of all writes
 	Begun   time.Time
 	Ended   time.Time
 }
@@ -185,10 +186,11 @@ func work(t *tb, j job) (o outcome, err error) {
 	until, stopped := signal.NotifyContext(t.ctx, syscall.SIGTERM)
 	defer stopped()
 	var (
-		rows, writes atomic.Int64
-		ctx, cancel  = context.WithCancelCause(until)
-		enough       = errors.New("enough")
-		want         = j.Events - max(batch.MaxSize, consumer.DefaultMaxSize)
+		rows, writes, writing atomic.Int64
+
+		ctx, cancel = context.WithCancelCause(until)
+		enough      = errors.New("enough")
+		want        = j.Events - max(batch.MaxSize, consumer.DefaultMaxSize)
 	)
 	defer cancel(nil)
 	w, err := consumer.New(consumer.Config{
@@ -196,8 +198,9 @@ func work(t *tb, j job) (o outcome, err error) {
 		Sink: sink, Batch: batch, WeakTopics: true,
 		OnBatch: func(r consumer.BatchReport) {
 			writes.Add(1)
+			writing.Add(int64(r.Duration))
 			if n := rows.Add(int64(len(r.Rows))); !j.Hold && n >= int64(want) && o.Events == 0 && r.Committed {
-				o.Events = int(n)
+				o.Events, o.Writing = int(n), time.Duration(writing.Load()).Seconds()
 				o.end()
 				cancel(enough)
 			}

@@ -99,20 +99,23 @@ func bare(binary, dir string, rows, batch int) (o outcome, err error) {
 
 // report prints the rates, and the ratios that the targets are about: each is the median of the rounds' own.
 func report(s *settings, rounds []round) {
-	lines := [][]string{{"", "events/s", "in the rounds", "CPU an event", "rows a write"}}
+	lines := [][]string{{"", "events/s", "in the rounds", "CPU an event", "rows a write", "of the time in writes"}}
 	add := func(name, title string) {
 		rates, cpu, batch := values(rounds, func(r round) float64 { o := r[name]; return o.rate() }),
 			values(rounds, func(r round) float64 { o := r[name]; return float64(o.cpuEach()) }),
 			values(rounds, func(r round) float64 { return r[name].Batch })
 		line := []string{
 			title, fmt.Sprintf("%.0f", median(rates)), fmt.Sprintf("%.0f-%.0f", slices.Min(rates), slices.Max(rates)),
-			time.Duration(median(cpu)).Round(10 * time.Nanosecond).String(), "",
+			time.Duration(median(cpu)).Round(10 * time.Nanosecond).String(), "", "",
 		}
 		if strings.HasPrefix(title, "bare driver") {
 			line[3] = "" // it makes its rows too
 		}
 		if b := median(batch); b > 0 {
 			line[4] = fmt.Sprintf("%.0f", b)
+		}
+		if writing := median(values(rounds, func(r round) float64 { o := r[name]; return o.Writing / o.Seconds })); writing > 0 {
+			line[5] = fmt.Sprintf("%.2f", writing)
 		}
 		lines = append(lines, line)
 	}

@@ -63,16 +63,16 @@ func BenchmarkPages(b *testing.B) {
 
 // benchmarkPages reads the first page of a tenant and the other of it, a tenant after the other.
 func benchmarkPages(b *testing.B, s *Sink, others []sinkers.Query) {
-	var times, farTimes []time.Duration
+	var times, farTimes []float64
 	for n := 0; b.Loop(); n++ {
 		other := others[n%len(others)]
 		for _, q := range []struct {
 			query sinkers.Query
-			times *[]time.Duration
+			times *[]float64
 		}{{sinkers.Query{Tenant: other.Tenant}, &times}, {other, &farTimes}} {
 			began := time.Now()
 			p, err := s.Query(b.Context(), q.query)
-			*q.times = append(*q.times, time.Since(began))
+			*q.times = append(*q.times, time.Since(began).Seconds())
 			if err != nil || len(p.Events) != sinkers.DefaultLimit {
 				b.Fatal(len(p.Events), err)
 			}

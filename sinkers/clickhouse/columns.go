@@ -14,8 +14,7 @@ import (
 	"github.com/firetrail/firetrail/sinkers/internal/backend"
 )
 
-// columns are the rows of an insert, column by column: filled before the insert is begun, since that holds a
-// connection, and used again by the next. Texts alias the rows until reset.
+// columns are the rows of a block of an insert, column by column, used again by the next. Texts alias the rows until reset.
 type columns struct {
 	tenant, action, actorType, entityType, source words
 
@@ -28,10 +27,9 @@ type columns struct {
 	actorID, actorName, entityID          []string
 	old, new, metadata, extra             []string
 	ip, userAgent, requestID, traceparent []string
-
-	rows   []int  // where each is in the batch
-	tokens []byte // what the token is the sum of
 }
+
+func (c *columns) len() int { return len(c.seq) }
 
 // columnTypes are the columns of an insert in their order, with their types: over HTTP, where the server
 // does not tell.
@@ -141,7 +139,6 @@ func (c *columns) reset() {
 		clear(*s)
 		*s = (*s)[:0]
 	}
-	c.rows = c.rows[:0]
 	c.time, c.recorded, c.outcome = c.time[:0], c.recorded[:0], c.outcome[:0]
 	c.seq, c.truncated = c.seq[:0], c.truncated[:0]
 }
@@ -169,6 +166,8 @@ func (w *words) reset() {
 // values are a row's JSON as texts, which share its memory.
 type values struct{ old, new, metadata, extra string }
 
+func (v *values) size() int { return len(v.old) + len(v.new) + len(v.metadata) + len(v.extra) }
+
 // MaxRow is the most bytes that the values of a row may have together.
 const MaxRow = 512 << 20
 
@@ -185,7 +184,7 @@ func check(r *sinkers.Row) (v values, err error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return v, err
 	}
-	if n := len(v.old) + len(v.new) + len(v.metadata) + len(v.extra); n > MaxRow {
+	if n := v.size(); n > MaxRow {
 		return v, fmt.Errorf("values: %d bytes; the most is %d", n, MaxRow)
 	}
 	return v, nil

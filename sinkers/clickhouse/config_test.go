@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/firetrail/firetrail/sinkers"
@@ -58,11 +57,8 @@ func TestOneDatabaseForEachTenantIsRefused(t *testing.T) {
 
 	r, err := sinkers.NewRouter(sinkers.RouterConfig{
 		Resolve: func(context.Context, string) (sinkers.Sinker, error) {
-			conn, err := clickhouse.Open(&clickhouse.Options{})
-			require.NoError(t, err)
-			s := newSink(Config{})
-			s.conn = conn
-			return s, nil
+			s := newSink(Config{}.withDefaults())
+			return s, s.connect()
 		},
 		Tenants: func(context.Context) iter.Seq2[string, error] { return func(func(string, error) bool) {} },
 	})

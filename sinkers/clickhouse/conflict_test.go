@@ -17,13 +17,12 @@ import (
 // force stores rows without looking whether they are there: as a writer does that another has overtaken.
 func force(t testing.TB, s *Sink, rows ...sinkers.Row) {
 	t.Helper()
-	for i := range rows {
-		v, err := check(&rows[i])
-		require.NoError(t, err)
-		s.columns.add(&rows[i], &v)
-	}
-	defer s.columns.reset()
-	insert, err := s.openInsert(t.Context())
+	s.lucky = false
+	s.order.sort(rows)
+	_, _, err := s.expect(t.Context(), rows)
+	require.NoError(t, err)
+	defer s.forget()
+	insert, err := s.openInsert(t.Context(), rows)
 	require.NoError(t, err)
 	require.NoError(t, insert.Send())
 }

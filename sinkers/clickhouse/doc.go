@@ -1,9 +1,9 @@
 // Package clickhouse stores the audit trail in a ClickHouse database, which several workers may write to and
 // which grows far beyond one machine's SQLite file.
 //
-// ClickHouse has no unique keys, so that an event is stored once by four means. A write first looks up which
-// of its rows are there, and sends the others alone: that is what makes the counts of a [sinkers.Result] and
-// finds conflicts. The insert carries a token made of the rows themselves, so that the server drops it when a
+// ClickHouse has no unique keys, so that an event is stored once by four means. A write looks up which
+// of its rows are there before it ends its insert, without which the server stores nothing, and sends the others alone: that is
+// what makes the counts of a [sinkers.Result] and finds conflicts. The insert carries a token made of the rows themselves, so that the server drops it when a
 // lost answer makes it come twice. The table replaces rows with equal keys and content, so that what two
 // workers stored at the same time becomes one row in a merge. And every read takes, of rows that have
 // one tenant and id, the one that was inserted first: so that a forged row is never visible, whatever the

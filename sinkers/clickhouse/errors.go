@@ -161,11 +161,11 @@ func violatedRow(err error) (row int, ok bool) {
 	return n - 1, n > 0
 }
 
-// suspect marks the error of an insert of the columns with the row of the batch that the server refuses it for. It counts the
-// rows that it was sent: those that were there already, or not to be stored, are none of them.
-func (c *columns) suspect(err error) error {
-	if row, ok := violatedRow(err); ok && row < len(c.rows) {
-		return sinkers.Suspect(c.rows[row], err)
+// suspect marks the error of an insert of the chosen rows with the row of the batch that the server refuses it for. It counts
+// the rows that it was sent: those that were there already, or not to be stored, are none of them.
+func (s *Sink) suspect(err error) error {
+	if row, ok := violatedRow(err); ok && row < len(s.chosen) {
+		return sinkers.Suspect(s.chosen[row], err)
 	}
 	return err
 }

@@ -146,9 +146,9 @@ func TestViolatedRow(t *testing.T) {
 		{"empty", "", 469, -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var columns columns
+			var s Sink
 			for i := range 4 {
-				columns.rows = append(columns.rows, 10*i) // the others of the batch weren't sent
+				s.chosen = append(s.chosen, 10*i) // the others of the batch weren't sent
 			}
 			for _, err := range []error{
 				&clickhouse.Exception{Code: c.code, Message: c.message},
@@ -159,7 +159,7 @@ func TestViolatedRow(t *testing.T) {
 				if ok {
 					require.Equal(t, c.row, row)
 				}
-				marked := columns.suspect(err)
+				marked := s.suspect(err)
 				require.ErrorIs(t, marked, err)
 				require.Equal(t, kindOf(err), kindOf(marked))
 				i, ok := sinkers.Suspected(marked)
@@ -171,6 +171,6 @@ func TestViolatedRow(t *testing.T) {
 		})
 	}
 	for _, err := range []error{nil, io.EOF} {
-		require.Equal(t, err, new(columns).suspect(err))
+		require.Equal(t, err, new(Sink).suspect(err))
 	}
 }

@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/firetrail/firetrail"
@@ -58,13 +59,18 @@ func (g *graves) cover(e *firetrail.Event) bool {
 }
 
 // selectGuards is one question with a row for each answer: as scalars of one row they cost the server half as much again.
-const selectGuards = `SELECT 'pruned' AS what, max(before_us), count() FROM audit_pruned
-	UNION ALL SELECT 'tombstones', max(erased_us), count() FROM audit_tombstones`
+const selectGuards = `SELECT 'pruned' AS what, max(before_us), count(), '', toFixedString('', 16), toFixedString('', 16) FROM audit_pruned
+	UNION ALL SELECT 'tombstones', max(erased_us), count(), '', toFixedString('', 16), toFixedString('', 16) FROM audit_tombstones`
 
-// guards reads them, and whether any event is stored within the bounds: the usual answer is none, by the bounds of
-// the table's parts and granules alone.
-func (s *Sink) guards(ctx context.Context, b bounds) (g guards, near bool, err error) {
-	return s.readGuards(ctx, fmt.Sprintf(" UNION ALL SELECT * FROM (SELECT 'near', toInt64(0), toUInt64(1) FROM audit_events WHERE %s LIMIT 1)", b.condition()))
+// guards reads them, and what is stored within the bounds: the usual answer is nothing, by the bounds of
+// the table's parts and granules alone, or what came just before.
+func (s *Sink) guards(ctx context.Context, within []bounds) (g guards, near []extent, err error) {
+	conditions := make([]string, len(within))
+	for i, b := range within {
+		conditions[i] = b.condition()
+	}
+	return s.readGuards(ctx, fmt.Sprintf(" UNION ALL SELECT 'near', toInt64(0), toUInt64(0), tenant_id, min(id), max(id) FROM audit_events WHERE %s GROUP BY tenant_id",
+		strings.Join(conditions, " OR ")))
 }
 
 // currentGraves are for those who read: what an erasure covers may be there for a while.
@@ -73,15 +79,15 @@ func (s *Sink) currentGraves(ctx context.Context) (*graves, error) {
 	return g.graves, err
 }
 
-func (s *Sink) readGuards(ctx context.Context, near string) (g guards, isNear bool, err error) {
+func (s *Sink) readGuards(ctx context.Context, withNear string) (g guards, near []extent, err error) {
 	var (
 		pruned, last int64
 		count        uint64
 		answers      int
 	)
-	rows, err := s.conn.Query(ctx, selectGuards+near)
+	rows, err := s.conn.Query(ctx, selectGuards+withNear)
 	if err != nil {
-		return g, false, err
+		return g, nil, err
 	}
 	defer func() { _ = rows.Close() }() // Err says what there is to say
 	for rows.Next() {
@@ -89,9 +95,10 @@ func (s *Sink) readGuards(ctx context.Context, near string) (g guards, isNear bo
 			what string
 			us   int64
 			n    uint64
+			e    extent
 		)
-		if err := rows.Scan(&what, &us, &n); err != nil {
-			return g, false, err
+		if err := rows.Scan(&what, &us, &n, &e.tenant, (*[16]byte)(&e.low), (*[16]byte)(&e.high)); err != nil {
+			return g, nil, err
 		}
 		switch what {
 		case "pruned":
@@ -99,14 +106,14 @@ func (s *Sink) readGuards(ctx context.Context, near string) (g guards, isNear bo
 		case "tombstones":
 			last, count, answers = us, n, answers+1
 		default:
-			isNear = true
+			near = append(near, e)
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return g, false, err
+		return g, nil, err
 	}
 	if answers != 2 { // never take what wasn't said for "nothing is erased"
-		return g, false, fmt.Errorf("asking what has been pruned and erased: %d answers of 2", answers)
+		return g, nil, fmt.Errorf("asking what has been pruned and erased: %d answers of 2", answers)
 	}
 	g.cutoff = pruned
 	if c := s.cfg.Retention.Cutoff(); !c.IsZero() {
@@ -115,11 +122,11 @@ func (s *Sink) readGuards(ctx context.Context, near string) (g guards, isNear bo
 	g.graves = s.graves.Load()
 	if g.graves == nil || g.graves.count != count || g.graves.last != last {
 		if g.graves, err = s.readGraves(ctx, count, last); err != nil {
-			return g, false, err
+			return g, nil, err
 		}
 		s.graves.Store(g.graves)
 	}
-	return g, isNear, nil
+	return g, near, nil
 }
 
 // readGraves reads all tombstones, of those with the same key the latest.

@@ -20,14 +20,9 @@ func Open(ctx context.Context, cfg Config) (*Sink, error) {
 		return nil, fmt.Errorf("clickhouse: %w", err)
 	}
 	s := newSink(cfg.withDefaults())
-	o := s.cfg.options()
-	s.http.conns, s.http.mute = s.cfg.MaxConns, s.cfg.ReadOnly
-	o.TransportFunc = s.http.use
-	conn, err := clickhouse.Open(o)
-	if err != nil {
+	if err := s.connect(); err != nil {
 		return nil, fmt.Errorf("clickhouse: %w", err)
 	}
-	s.conn = conn
 	if err := s.open(ctx); err != nil {
 		_ = s.Close()
 		away := isAway(err)
@@ -39,12 +34,30 @@ func Open(ctx context.Context, cfg Config) (*Sink, error) {
 	return s, nil
 }
 
-func (c Config) options() *clickhouse.Options {
+// connect makes the pools of connections, which have none yet.
+func (s *Sink) connect() (err error) {
+	s.http.conns, s.http.mute = s.cfg.MaxConns, s.cfg.ReadOnly
+	s.wire.tls, s.wire.dialer.Timeout = s.cfg.TLS, s.cfg.DialTimeout
+	o := s.cfg.options(s.cfg.MaxConns - 1)
+	o.TransportFunc = s.http.use
+	if s.conn, err = clickhouse.Open(o); err != nil {
+		return err
+	}
+	o = s.cfg.options(1)
+	o.TransportFunc = s.http.use
+	if s.cfg.Protocol == Native {
+		o.DialContext = s.wire.dial
+	}
+	s.inserts, err = clickhouse.Open(o)
+	return err
+}
+
+func (c Config) options(conns int) *clickhouse.Options {
 	o := &clickhouse.Options{
 		Addr: c.Addrs, TLS: c.TLS,
 		Auth:        clickhouse.Auth{Database: c.Database, Username: c.User, Password: c.Password},
 		DialTimeout: c.DialTimeout, ReadTimeout: c.ReadTimeout,
-		MaxOpenConns: c.MaxConns, MaxIdleConns: c.MaxConns,
+		MaxOpenConns: conns, MaxIdleConns: conns,
 		ClientInfo: clickhouse.ClientInfo{Products: []struct{ Name, Version string }{{Name: "firetrail"}}},
 	}
 	if c.Protocol == HTTP {

@@ -1,10 +1,13 @@
 package clickhouse
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -41,27 +44,86 @@ func TestHasTTL(t *testing.T) {
 	require.False(t, hasTTL(create(" TTL "+ttl(30)), ""))
 }
 
-// TestSeen: against a map, with ids that collide in the table.
-func TestSeen(t *testing.T) {
+// TestKeyOrder: against a stable sort by the key, with tenants and ids that come again, the memory used again.
+func TestKeyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var s seen
-		for range 3 { // used again
+		var o keyOrder
+		for range 3 {
 			var rows []sinkers.Row
-			for range rapid.IntRange(1, 200).Draw(t, "rows") {
+			var want []int
+			for i := range rapid.IntRange(1, 200).Draw(t, "rows") {
 				var r sinkers.Row
 				r.ID[15] = rapid.Byte().Draw(t, "id")
-				r.Tenant = rapid.SampledFrom([]string{"", "a"}).Draw(t, "tenant")
+				r.Tenant = rapid.SampledFrom([]string{"", "b", "a", "\xff"}).Draw(t, "tenant")
+				rows, want = append(rows, r), append(want, i)
+			}
+			slices.SortStableFunc(want, func(a, b int) int {
+				return cmp.Or(cmp.Compare(rows[a].Tenant, rows[b].Tenant), bytes.Compare(rows[a].ID[:], rows[b].ID[:]))
+			})
+			o.sort(rows)
+			require.Equal(t, want, o.at)
+			o.reset()
+		}
+	})
+}
+
+// TestStretches: they hold all rows, are in order, apart and few, and what they leave out are the widest gaps.
+func TestStretches(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var rows []sinkers.Row
+		for tenant := range rapid.IntRange(1, 8).Draw(t, "tenants") {
+			from := rapid.Int64Range(0, 10_000).Draw(t, "from")
+			for range rapid.IntRange(1, 5).Draw(t, "rows") {
+				var r sinkers.Row
+				r.Tenant = fmt.Sprint(tenant)
+				r.Time = time.UnixMilli(from + rapid.Int64Range(0, 100).Draw(t, "ms")).UTC()
+				r.ID = firetrail.IDFrom(r.Time, rapid.SampledFrom([]string{"x", "y"}).Draw(t, "id"))
 				rows = append(rows, r)
 			}
-			s.reset(len(rows))
-			first := map[key]int{}
-			for i, r := range rows {
-				k := key{r.Tenant, r.ID}
-				if _, ok := first[k]; !ok {
-					first[k] = i
-				}
-				require.Equal(t, first[k], s.first(rows, i))
+		}
+		var o keyOrder
+		o.sort(rows)
+		all := o.stretches(rows)
+		require.LessOrEqual(t, len(all), maxStretches)
+		for i, b := range all {
+			require.LessOrEqual(t, bytes.Compare(b.low[:], b.high[:]), 0)
+			if i > 0 {
+				require.Less(t, all[i-1].to, b.from)
 			}
+		}
+		for _, r := range rows {
+			require.True(t, slices.ContainsFunc(all, func(b bounds) bool {
+				ms := r.Time.UnixMilli()
+				return bytes.Compare(b.low[:], r.ID[:]) <= 0 && bytes.Compare(r.ID[:], b.high[:]) <= 0 && b.from <= ms && ms <= b.to
+			}), "%v", r.ID)
+		}
+	})
+}
+
+// TestWithin: of each tenant what lies within its extent, and nothing of the others.
+func TestWithin(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var rows []sinkers.Row
+		for range rapid.IntRange(1, 100).Draw(t, "rows") {
+			var r sinkers.Row
+			r.ID[15] = rapid.Byte().Draw(t, "id")
+			r.Tenant = rapid.SampledFrom([]string{"", "b", "a"}).Draw(t, "tenant")
+			rows = append(rows, r)
+		}
+		var near []extent
+		for _, tenant := range []string{"a", "c", "b"} {
+			e := extent{tenant: tenant}
+			e.low[15], e.high[15] = rapid.Byte().Draw(t, "low"), rapid.Byte().Draw(t, "high")
+			near = append(near, e)
+		}
+		var o keyOrder
+		o.sort(rows)
+		found := o.within(rows, near)
+		for i := range rows {
+			want := slices.ContainsFunc(near, func(e extent) bool {
+				return e.tenant == rows[i].Tenant && e.low[15] <= rows[i].ID[15] && rows[i].ID[15] <= e.high[15]
+			})
+			require.Equal(t, want, slices.Contains(found, &rows[i]), "row %d", i)
 		}
 	})
 }
@@ -102,24 +164,22 @@ func TestFirsts(t *testing.T) {
 
 // TestTokenIsOfContent: whatever differs in the rows makes another token, and nothing else does.
 func TestTokenIsOfContent(t *testing.T) {
-	token := func(rows ...sinkers.Row) string {
-		var c columns
-		c.add(&sinkers.Row{Event: firetrail.Event{Tenant: "before"}}, &values{})
-		c.reset()
+	of := func(rows ...sinkers.Row) string {
+		var chosen []int
 		for i := range rows {
-			c.add(&rows[i], &values{})
+			chosen = append(chosen, i)
 		}
-		return c.token()
+		return token(rows, chosen)
 	}
 	a, b := sinkers.Row{Event: firetrail.Event{Tenant: "t"}}, sinkers.Row{Event: firetrail.Event{Tenant: "u"}}
-	require.Equal(t, token(a, b), token(a, b))
+	require.Equal(t, of(a, b), token([]sinkers.Row{b, a, a}, []int{1, 0}))
 	other := a
 	other.Hash[3]++
 	id := a
 	id.ID[3]++
 	seen := map[string]bool{}
 	for _, rows := range [][]sinkers.Row{{a, b}, {b, a}, {a}, {a, a}, {other, b}, {id, b}, {a, other}, {}} {
-		require.False(t, seen[token(rows...)], "%v", rows)
-		seen[token(rows...)] = true
+		require.False(t, seen[of(rows...)], "%v", rows)
+		seen[of(rows...)] = true
 	}
 }

@@ -76,7 +76,7 @@ func TestPlans(t *testing.T) {
 		})
 	}
 	t.Run("winners", func(t *testing.T) {
-		plan := explain(t, s, "SELECT tenant_id, id FROM audit_events WHERE "+boundsOf(rows[:1]).condition())
+		plan := explain(t, s, "SELECT tenant_id, id FROM audit_events WHERE "+boundsOfRow(&rows[0]).condition())
 		require.Contains(t, plan, bounds)
 		require.Contains(t, plan, "Name: at\n")
 	})

@@ -145,9 +145,9 @@ func (s *Sink) onlyWinners(ctx context.Context, found []stored) (kept []stored, 
 	if len(found) == 0 {
 		return nil, nil
 	}
-	rows := make([]sinkers.Row, len(found))
+	rows := make([]*sinkers.Row, len(found))
 	for i := range found {
-		rows[i] = found[i].Row
+		rows[i] = &found[i].Row
 	}
 	hashes, err := s.winners(ctx, rows)
 	if err != nil {

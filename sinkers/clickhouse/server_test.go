@@ -212,6 +212,7 @@ func TestPruneBesideAWriter(t *testing.T) {
 // rows are never taken for it.
 func TestToken(t *testing.T) {
 	s := openWith(t, configOf(t, testenv.SharedClickHouse(t), Native))
+	s.blockRows = 3
 	stored := func() (n uint64) {
 		require.NoError(t, s.conn.QueryRow(t.Context(), "SELECT count() FROM audit_events").Scan(&n))
 		return n

@@ -20,17 +20,23 @@ import (
 // one from [Open].
 type Sink struct {
 	cfg     Config
-	conn    driver.Conn
+	conn    driver.Conn // all but the inserts of events
+	inserts driver.Conn // a single connection
+	wire    wire        // below it, over the native protocol
 	http    transport
 	inOrder string // has a statement group in the order of the key, in bounded memory; empty where the user may set nothing
 
-	turn    chan struct{} // holds one token: whoever writes has it, and the columns
+	turn    chan struct{} // holds one token: whoever writes has it, and what follows, up to lucky
+	texts   []values      // of the rows of a write
+	order   keyOrder      // of these
+	chosen  []int         // which of them are to be stored, in that order
 	columns columns
-	seen    seen
-	texts   []values               // of the rows of a write
-	lucky   bool                   // none of the last write's rows was there, or refused
-	graves  atomic.Pointer[graves] // as read last
-	outage  atomic.Pointer[error]  // why the last write failed, where it was the server's fault beyond doubt; until a probe has said so
+
+	blockRows int // what the constant says, but in tests
+
+	lucky  bool                   // none of the last write's rows was there, or refused
+	graves atomic.Pointer[graves] // as read last
+	outage atomic.Pointer[error]  // why the last write failed, where it was the server's fault beyond doubt; until a probe has said so
 
 	calls    *backend.Calls
 	closeErr func() error
@@ -49,7 +55,7 @@ var (
 )
 
 func newSink(cfg Config) *Sink {
-	s := &Sink{cfg: cfg, inOrder: " SETTINGS optimize_aggregation_in_order = 1", calls: backend.NewCalls(ErrClosed), turn: make(chan struct{}, 1)}
+	s := &Sink{cfg: cfg, inOrder: " SETTINGS optimize_aggregation_in_order = 1", calls: backend.NewCalls(ErrClosed), turn: make(chan struct{}, 1), blockRows: blockRows}
 	s.turn <- struct{}{}
 	s.closeErr = sync.OnceValue(s.close)
 	return s
@@ -136,7 +142,7 @@ func (s *Sink) Close() error { return s.closeErr() }
 func (s *Sink) close() error {
 	s.calls.Close()
 	defer s.http.close()
-	if err := s.conn.Close(); err != nil {
+	if err := errors.Join(s.inserts.Close(), s.conn.Close()); err != nil {
 		return fmt.Errorf("clickhouse: %s: close: %w", s.name(), err)
 	}
 	return nil

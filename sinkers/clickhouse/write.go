@@ -2,14 +2,8 @@ package clickhouse
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"math"
 	"slices"
-
-	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/firetrail/firetrail/sinkers"
 )
@@ -32,13 +26,20 @@ func (s *Sink) Write(ctx context.Context, b sinkers.Batch) (sinkers.Result, erro
 		return sinkers.Result{}, s.fail(ctx, "write", err)
 	}
 	defer done()
-	defer s.columns.reset()
+	defer s.forget()
 	res, err := s.write(ctx, b.Rows)
 	s.note(ctx, err)
 	if err != nil {
 		return sinkers.Result{}, s.fail(ctx, "write", err)
 	}
 	return res, nil
+}
+
+// forget lets go of the memory of the rows of a write.
+func (s *Sink) forget() {
+	s.columns.reset()
+	s.order.reset()
+	clear(s.texts)
 }
 
 // note keeps an error that leaves no doubt, for Probe: its own table may still work.
@@ -51,13 +52,12 @@ func (s *Sink) note(ctx context.Context, err error) {
 	}
 }
 
-// write has the server asked about the rows while it makes their columns, and opens the insert: nearly always none
-// is there and none is refused, and then all that is left to do is to send it. Where it isn't so, the columns are made anew.
+// write puts the rows in order, and has the server asked about them while it checks them and sends the insert, all but its end:
+// nearly always none is there and none is refused, and then all that is left to do is to end it. Where it isn't so, the rows are chosen anew.
 func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (sinkers.Result, error) {
-	defer func() { clear(s.texts) }() // which alias the rows
+	s.order.sort(rows)
 	asked := make(chan answer, 1)
-	around := boundsOf(rows)
-	go func() { asked <- s.ask(ctx, rows, around) }()
+	go func() { asked <- s.ask(ctx, rows) }()
 	opened, res, err := s.expect(ctx, rows)
 	a := <-asked // whatever went wrong, before anyone else has the rows
 	if err == nil {
@@ -72,7 +72,7 @@ func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (sinkers.Result, e
 		opened.abort()
 		opened = nil
 		var refused []sinkers.LedgerEntry
-		res, refused = s.sort(rows, &a)
+		res, refused = s.choose(rows, &a)
 		if err := s.appendLedger(ctx, refused); err != nil {
 			return res, err
 		}
@@ -81,11 +81,11 @@ func (s *Sink) write(ctx context.Context, rows []sinkers.Row) (sinkers.Result, e
 		}
 	}
 	if opened == nil {
-		if opened, err = s.openInsert(ctx); err != nil {
-			return res, err
+		if opened, err = s.openInsert(ctx, rows); err != nil {
+			return res, s.suspect(err)
 		}
 	}
-	return res, s.columns.suspect(opened.Send())
+	return res, s.suspect(opened.Send())
 }
 
 // answer is what the server knows of the rows of a write.
@@ -95,17 +95,20 @@ type answer struct {
 	err    error
 }
 
-// ask asks for it.
-func (s *Sink) ask(ctx context.Context, rows []sinkers.Row, around bounds) (a answer) {
-	var near bool
-	if a.guards, near, a.err = s.guards(ctx, around); a.err == nil && near {
-		a.stored, a.err = s.winners(ctx, rows)
+// ask asks for it, of rows in order. Looked up one by one are only those between others of their tenant that are stored.
+func (s *Sink) ask(ctx context.Context, rows []sinkers.Row) (a answer) {
+	var near []extent
+	if a.guards, near, a.err = s.guards(ctx, s.order.stretches(rows)); a.err != nil {
+		return a
+	}
+	if some := s.order.within(rows, near); len(some) > 0 {
+		a.stored, a.err = s.winners(ctx, some)
 	}
 	return a
 }
 
-// expect checks the rows, and makes the columns of the insert as if none were stored and none refused. It opens the
-// insert if that was so for the last write, and a connection is left for the questions: what is opened in vain costs one.
+// expect checks the rows, and chooses them as if none were stored and none refused. It begins the insert if that was so for
+// the last write: one begun in vain costs a connection.
 func (s *Sink) expect(ctx context.Context, rows []sinkers.Row) (opened *opened, res sinkers.Result, err error) {
 	s.texts = slices.Grow(s.texts[:0], len(rows))[:len(rows)]
 	var bad []sinkers.RowError
@@ -117,24 +120,18 @@ func (s *Sink) expect(ctx context.Context, rows []sinkers.Row) (opened *opened, 
 	if bad != nil {
 		return nil, res, &sinkers.BatchError{Rows: bad}
 	}
-	res, _ = s.sort(rows, &answer{guards: guards{cutoff: math.MinInt64, graves: new(graves)}})
-	if s.lucky && s.spareConns() {
-		opened, err = s.openInsert(ctx)
+	res, _ = s.choose(rows, &answer{guards: guards{cutoff: math.MinInt64, graves: new(graves)}})
+	if s.lucky {
+		opened, _ = s.openInsert(ctx, rows) // where it fails, that may be for a row that isn't to be stored: it is tried anew
 	}
-	return opened, res, err
+	return opened, res, nil
 }
 
-// spareConns reports whether the insert and the questions can have a connection each.
-func (s *Sink) spareConns() bool {
-	stats := s.conn.Stats()
-	return stats.MaxOpenConns-stats.Open >= 2
-}
-
-// sort makes the columns of the rows that are to be stored, and counts all of them.
-func (s *Sink) sort(rows []sinkers.Row, a *answer) (res sinkers.Result, refused []sinkers.LedgerEntry) {
-	s.columns.reset()
-	s.seen.reset(len(rows))
-	for i := range rows {
+// choose chooses the rows that are to be stored, which have a key each, and counts all of them.
+func (s *Sink) choose(rows []sinkers.Row, a *answer) (res sinkers.Result, refused []sinkers.LedgerEntry) {
+	s.chosen = s.chosen[:0]
+	var last *sinkers.Row // that was chosen
+	for _, i := range s.order.at {
 		r := &rows[i]
 		if reason := a.guards.refuses(&r.Event); reason != "" {
 			if reason == sinkers.LedgerErased {
@@ -149,67 +146,20 @@ func (s *Sink) sort(rows []sinkers.Row, a *answer) (res sinkers.Result, refused 
 			continue
 		}
 		hash, found := a.stored[key{r.Tenant, r.ID}]
-		if !found {
-			if first := s.seen.first(rows, i); first != i {
-				hash, found = rows[first].Hash, true
-			}
+		if !found && last != nil && last.ID == r.ID && last.Tenant == r.Tenant {
+			hash, found = last.Hash, true
 		}
 		switch {
 		case !found:
-			s.columns.add(r, &s.texts[i])
-			s.columns.rows = append(s.columns.rows, i)
-			res.Stored++
+			s.chosen = append(s.chosen, i)
+			last = r
 		case hash == r.Hash:
 			res.Duplicates++
 		default:
 			res.Conflict(i, hash)
 		}
 	}
+	slices.Sort(res.Conflicts)
+	res.Stored = len(s.chosen)
 	return res, refused
-}
-
-// opened is an insert that has its columns and waits to be sent. A nil one is none.
-type opened struct{ driver.Batch }
-
-func (o *opened) abort() {
-	if o != nil {
-		_ = o.Abort() // nothing of it was sent
-	}
-}
-
-// openInsert begins an insert of the columns.
-func (s *Sink) openInsert(ctx context.Context) (*opened, error) {
-	ctx = clickhouse.Context(ctx,
-		clickhouse.WithColumnNamesAndTypes(columnTypes),
-		clickhouse.WithSettings(clickhouse.Settings{
-			"async_insert":                    0, // else it is answered before the rows are stored
-			"insert_deduplicate":              1,
-			"insert_deduplication_token":      s.columns.token(),
-			"max_partitions_per_insert_block": 0, // an import may hold many months
-		}))
-	batch, err := s.conn.PrepareBatch(ctx, insert)
-	if err != nil {
-		return nil, err
-	}
-	o := &opened{batch}
-	if err := s.columns.appendTo(batch); err != nil {
-		o.abort()
-		return nil, err
-	}
-	return o, nil
-}
-
-// token names the rows of an insert by their content: the server drops an insert whose token it has seen. One
-// made of offsets would drop a batch in which a letter was mended and read again at the same offset.
-func (c *columns) token() string {
-	c.tokens = c.tokens[:0]
-	for i, id := range c.id {
-		tenant := c.tenant.values[i].(string)
-		c.tokens = binary.BigEndian.AppendUint32(c.tokens, uint32(len(tenant)))
-		c.tokens = append(c.tokens, tenant...)
-		c.tokens = append(c.tokens, id...)
-		c.tokens = append(c.tokens, c.hash[i]...)
-	}
-	sum := sha256.Sum256(c.tokens)
-	return hex.EncodeToString(sum[:])
 }

@@ -83,6 +83,26 @@ func TestWriteOpensInsertsInVain(t *testing.T) {
 	}
 }
 
+// An insert sent ahead that the server refuses for a row that is there already costs the others nothing.
+func TestRefusedInVain(t *testing.T) {
+	for _, protocol := range []string{Native, HTTP} {
+		server := testenv.SharedClickHouse(t)
+		cfg := configOf(t, server, protocol)
+		s := openWith(t, cfg)
+		s.blockRows = 2
+		rows := someRows(t, "a", 0, 20)
+		rows[3] = forged(rows[3])
+		_, err := s.Write(t.Context(), sinkers.Batch{Rows: rows[:5]})
+		require.NoError(t, err)
+		server.Exec(t, "ALTER TABLE "+cfg.Database+".audit_events ADD CONSTRAINT no CHECK actor_id != 'mallory'")
+		require.True(t, s.lucky)
+		res, err := s.Write(t.Context(), sinkers.Batch{Rows: rows})
+		require.NoError(t, err)
+		require.Equal(t, sinkers.Result{Stored: 15, Duplicates: 5}, res)
+		require.Len(t, found(t, s, sinkers.Query{Tenant: "a"}), 20)
+	}
+}
+
 // A row that breaks a constraint is suspected by its index in the batch, in large ones too, of which much was there, is expired or comes
 // twice. A constraint that is NULL or fails itself says no row.
 func TestRefusedRow(t *testing.T) {
