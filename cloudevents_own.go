@@ -88,10 +88,10 @@ func (r *ownReader) attributes() bool {
 func (r *ownReader) data() bool {
 	t := &r.text
 	if r.next(`"actor":{`) &&
-		!(r.object(`"type":"`, &t.actorType, `"id":"`, &t.actorID, `"name":"`, &t.actorName) && r.next(`},`)) {
+		(!r.object(`"type":"`, &t.actorType, `"id":"`, &t.actorID, `"name":"`, &t.actorName) || !r.next(`},`)) {
 		return false
 	}
-	if r.next(`"entity":{`) && !(r.object(`"type":"`, &t.entityType, `"id":"`, &t.entityID, "", nil) && r.next(`},`)) {
+	if r.next(`"entity":{`) && (!r.object(`"type":"`, &t.entityType, `"id":"`, &t.entityID, "", nil) || !r.next(`},`)) {
 		return false
 	}
 	switch {

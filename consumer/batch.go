@@ -147,5 +147,6 @@ func recordBytes(r *kgo.Record) int64 {
 	return int64(n)
 }
 
-// memory is what a record counts for in MaxInFlightBytes: raw, decoded, and the row itself.
-func memory(bytes int64) int64 { return 2*bytes + 512 }
+// memory is what a record counts for in MaxInFlightBytes: its bytes, which the row shares, and about as much as the client's
+// record, its place in queue and window, and the row take together.
+func memory(bytes int64) int64 { return bytes + 1024 }
