@@ -95,7 +95,7 @@ func (k *bookkeeper) run(ctx context.Context) {
 		left, err := k.write(ctx)
 		wait := time.Duration(0)
 		switch {
-		case left == 0:
+		case err == nil: // what is left came meanwhile, and has waked this
 			backoff = nil
 		case closed || ctx.Err() != nil:
 			k.mu.Lock()

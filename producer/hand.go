@@ -55,8 +55,8 @@ func (s *shipper) hand(ctx context.Context, c *cursor, r wal.Record) bool {
 	}
 }
 
-// destinationOf returns where a tenant's records go; nil where the record is done. seq is the record's, and second says that the second cursor has
-// read it.
+// destinationOf returns where a tenant's records go; nil where the record is done. seq is the record's, and second says that
+// the second cursor has read it.
 func (s *shipper) destinationOf(tenant []byte, seq uint64, second bool) *destination {
 	if s.tenants != nil {
 		return s.ofTenant(tenant, seq, second)
