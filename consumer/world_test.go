@@ -205,7 +205,7 @@ func (w *world) config() Config {
 		Sink:   w.sink,
 		Logger: slog.New(slog.NewTextHandler(testWriter{w.t}, nil)),
 	}
-	cfg.groupOpts = []kgo.Opt{kgo.FetchMaxWait(250 * time.Millisecond)} // virtual hours cost as much as their fetches
+	cfg.groupOpts = []kgo.Opt{kgo.FetchMaxWait(time.Second)} // virtual hours cost as much as their fetches
 	if !w.virtual {
 		cfg.Batch.FlushInterval = 20 * time.Millisecond
 		cfg.Retry = Retry{Delay: 10 * time.Millisecond, MaxDelay: 50 * time.Millisecond}

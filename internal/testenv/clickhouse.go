@@ -25,7 +25,7 @@ type ClickHouse struct {
 const (
 	ClickHouseUser     = "audit"
 	ClickHousePassword = "s&cret"
-	// ClickHouseReader may set and write nothing, and ClickHouseLimited may do 20 inserts in 2 seconds. They have no
+	// ClickHouseReader may set and write nothing, and ClickHouseLimited may do 5 inserts in 5 seconds. They have no
 	// password.
 	ClickHouseReader  = "reader"
 	ClickHouseLimited = "limited"

@@ -38,7 +38,7 @@ USERS = """<clickhouse>
   <profiles><default/><readonly><readonly>1</readonly></readonly></profiles>
   <quotas>
     <default/>
-    <limited><interval><duration>2</duration><query_inserts>20</query_inserts></interval></limited>
+    <limited><interval><duration>5</duration><query_inserts>5</query_inserts></interval></limited>
   </quotas>
   <users>{users}
   </users>
@@ -46,7 +46,7 @@ USERS = """<clickhouse>
 """
 
 # Beside "default", who has no password, two have none: "reader", who may set and write nothing, and "limited", who may do
-# 20 inserts in 2 seconds.
+# 5 inserts in 5 seconds.
 USER = """
     <{name}>
       <password>{password}</password>
