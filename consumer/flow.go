@@ -275,20 +275,25 @@ func (f *flow) dirty(parts []*partition) (marks []mark) {
 // and all, while the sink is away. Pausing is for floods, and for what waits for a database that is away, alone, since it
 // costs: the client throws away what it has read ahead, and once resumed the partition waits for the fetch
 // that is under way without it. So it is resumed while there is still much of it to write; and for a database that would
-// have written that before the fetch returns no flood is paused: it would wait for the flood.
+// have written that before the fetch returns no flood is paused: it would wait for the flood. While all partitions of the one database
+// are behind there is nobody whom a flood could hold up, and it takes three times the mean.
 func (f *flow) pauses() map[source]bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	mean := f.bytes / max(int64(len(f.parts)), 1)
+	over, under := mean*3/2, mean*5/4
+	if f.lanes == nil && f.allBehindLocked() {
+		over, under = mean*3, mean*2
+	}
 	quick := f.lanes == nil && f.speed.takes(f.limit/2) < 2*fetchWait
 	paused := map[source]bool{}
 	for s, p := range f.parts {
 		switch {
 		case quick:
 			p.over = false
-		case f.bytes > f.limit/2 && p.bytes > mean*3/2:
+		case f.bytes > f.limit/2 && p.bytes > over:
 			p.over = true
-		case f.bytes <= f.limit*7/16 || p.bytes <= mean*5/4:
+		case f.bytes <= f.limit*7/16 || p.bytes <= under:
 			p.over = false
 		}
 		if f.away || p.over || p.waiting > 0 {
@@ -296,6 +301,16 @@ func (f *flow) pauses() map[source]bool {
 		}
 	}
 	return paused
+}
+
+// allBehindLocked reports whether there is something more to read of every partition.
+func (f *flow) allBehindLocked() bool {
+	for _, p := range f.parts {
+		if p.caughtUp() {
+			return false
+		}
+	}
+	return true
 }
 
 // speed is at what rate something is done, lately.

@@ -183,3 +183,38 @@ func TestRunOnce(t *testing.T) {
 		require.Equal(t, Stopped, r.Stats().State)
 	})
 }
+
+// A partition with twice the others' is a flood where one of them has nothing waiting in Kafka, and none where all have; of one
+// with many times theirs it makes no difference.
+func TestFloodIsOneWhereSomebodyElseIsDone(t *testing.T) {
+	for name, c := range map[string]struct {
+		bytes  int64 // of the first of four; the others have 10
+		done   bool  // the last is caught up
+		paused bool
+	}{
+		"twice the others', one is done": {20, true, true},
+		"twice the others', all behind":  {20, false, false},
+		"all of it, all behind":          {300, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFlow(60, Batch{})
+			for i := range int32(4) {
+				p := newPartition(source{testTopic, i})
+				p.bytes, p.read, p.high = 10, 5, 9
+				if i == 0 {
+					p.bytes = c.bytes
+				}
+				if i == 3 && c.done {
+					p.read = p.high
+				}
+				f.parts[p.source] = p
+				f.bytes += p.bytes
+			}
+			want := map[source]bool{}
+			if c.paused {
+				want[source{testTopic, 0}] = true
+			}
+			require.Equal(t, want, f.pauses())
+		})
+	}
+}
