@@ -95,9 +95,10 @@ type Config struct {
 	// Batch says when a batch is cut.
 	Batch Batch
 	// MaxInFlightBytes bounds the memory of what lies between fetch and commit. A record counts with its
-	// bytes and 1024 more, for what is kept of it besides. When half of it is taken, the partitions that take more than half as much again as the
-	// mean (three times the mean, while all are behind) are paused, so that the others have the rest; when all of it is taken nothing is fetched. The Kafka client
-	// holds at the most one fetch of each broker besides. Default 64 MiB.
+	// bytes and 1024 more, for what is kept of it besides. When half of it is taken, the partitions that take more than half as
+	// much again as the mean (than three times the mean, while all are behind) are paused, so that the others have the
+	// rest; when all of it is taken nothing is fetched. The Kafka client holds at the most one fetch of each broker
+	// besides. Default 64 MiB.
 	MaxInFlightBytes int64
 	// Retry says how often and how fast a failed write is tried again.
 	Retry Retry

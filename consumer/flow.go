@@ -275,8 +275,8 @@ func (f *flow) dirty(parts []*partition) (marks []mark) {
 // and all, while the sink is away. Pausing is for floods, and for what waits for a database that is away, alone, since it
 // costs: the client throws away what it has read ahead, and once resumed the partition waits for the fetch
 // that is under way without it. So it is resumed while there is still much of it to write; and for a database that would
-// have written that before the fetch returns no flood is paused: it would wait for the flood. While all partitions of the one database
-// are behind there is nobody whom a flood could hold up, and it takes three times the mean.
+// have written that before the fetch returns no flood is paused: it would wait for the flood. While all partitions of the
+// one database are behind there is nobody whom a flood could hold up, and it takes three times the mean.
 func (f *flow) pauses() map[source]bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -202,29 +202,28 @@ func lettersOf(notes []note) (letters []*letter) {
 
 // note writes entries of one tenant, as far as that is of any use. An error says that it is to be tried again.
 func (k *bookkeeper) note(ctx context.Context, tenant string, entries []sinkers.LedgerEntry) error {
-	err := k.append(ctx, tenant, entries)
-	switch {
-	case errors.Is(err, errors.ErrUnsupported):
-		return nil
-	case sinkers.IsPermanent(err): // such as a tenant that will never have a database: they would only fill the room
+	err := appendLedger(ctx, k.cfg.Sink, k.cfg.Retry, tenant, entries)
+	if sinkers.IsPermanent(err) { // such as a tenant that will never have a database: they would only fill the room
 		k.lost(len(entries))
 		k.log.Error("letters will not be noted in the ledger", "tenant", tenant, "letters", len(entries), "err", err)
 		return nil
-	default:
-		return err
 	}
+	return err
 }
 
-// append writes entries of one tenant. The error is errors.ErrUnsupported where the sink keeps no ledger.
-func (k *bookkeeper) append(ctx context.Context, tenant string, entries []sinkers.LedgerEntry) error {
-	ledger, keeps := k.cfg.Sink.(sinkers.Ledger)
-	if k.perTenant != nil {
-		ledger, keeps = k.perTenant.Of(tenant), true
+// appendLedger writes entries of one tenant into the ledger of a sink, if it keeps one.
+func appendLedger(ctx context.Context, sink sinkers.Sinker, r Retry, tenant string, entries []sinkers.LedgerEntry) error {
+	ledger, keeps := sink.(sinkers.Ledger)
+	if perTenant, ok := sink.(sinkers.PerTenant); ok {
+		ledger, keeps = perTenant.Of(tenant), true
 	}
 	if !keeps {
-		return errors.ErrUnsupported
+		return nil
 	}
-	ctx, cancel := k.cfg.Retry.writeContext(ctx)
+	ctx, cancel := r.writeContext(ctx)
 	defer cancel()
-	return ledger.AppendLedger(ctx, entries)
+	if err := ledger.AppendLedger(ctx, entries); !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil // a tenant's database keeps none
 }

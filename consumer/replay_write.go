@@ -113,9 +113,6 @@ func (r *replaying) letter(b *batch, reason string, err error) {
 
 // note tells the sink's ledger of the letters, so that verify can explain what is missing for them.
 func (r *replaying) note(ctx context.Context) error {
-	if _, keeps := r.Sink.(sinkers.Ledger); !keeps {
-		return nil
-	}
 	of := map[string][]sinkers.LedgerEntry{}
 	for _, l := range r.held {
 		if e, has := ledgerOf(l.seq, l.reason); has {
@@ -123,25 +120,19 @@ func (r *replaying) note(ctx context.Context) error {
 		}
 	}
 	for tenant, entries := range of {
-		ledger, _ := r.Sink.(sinkers.Ledger)
-		if perTenant, ok := r.Sink.(sinkers.PerTenant); ok {
-			ledger = perTenant.Of(tenant)
-		}
-		if err := r.noteIn(ctx, ledger, entries); err != nil {
+		if err := r.noteOf(ctx, tenant, entries); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// noteIn waits until it can.
-func (r *replaying) noteIn(ctx context.Context, ledger sinkers.Ledger, entries []sinkers.LedgerEntry) error {
+// noteOf waits until it can.
+func (r *replaying) noteOf(ctx context.Context, tenant string, entries []sinkers.LedgerEntry) error {
 	for backoff := r.Retry.outage(); ; {
-		writing, cancel := r.Retry.writeContext(ctx)
-		err := ledger.AppendLedger(writing, entries)
-		cancel()
+		err := appendLedger(ctx, r.Sink, r.Retry, tenant, entries)
 		switch {
-		case err == nil, errors.Is(err, errors.ErrUnsupported):
+		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
