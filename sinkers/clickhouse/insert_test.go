@@ -86,36 +86,10 @@ func stallingProxy(t *testing.T, to string, enough int64) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	t.Cleanup(func() {
-		cancel()
-		_ = l.Close()
-		<-done
-	})
-	go func() {
-		defer close(done)
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			context.AfterFunc(ctx, func() { _, _ = in.Close(), out.Close() })
-			go func() {
-				_, _ = io.Copy(in, out)
-				_ = in.Close()
-			}()
-			go func() {
-				if n, _ := io.CopyN(out, in, enough); n < enough { // the client has gone
-					_ = out.Close()
-				}
-			}()
+	proxy(t, l, to, func(server, client net.Conn) {
+		if n, _ := io.CopyN(server, client, enough); n < enough { // the client has gone
+			_ = server.Close()
 		}
-	}()
+	})
 	return l.Addr().String()
 }

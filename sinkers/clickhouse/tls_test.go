@@ -46,6 +46,16 @@ func tlsProxy(t *testing.T, to string) (addr string, roots *x509.CertPool) {
 	roots.AddCert(certificates.Certificate())
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certificates.TLS.Certificates})
 	require.NoError(t, err)
+	proxy(t, l, to, func(server, client net.Conn) {
+		_, _ = io.Copy(server, client)
+		_ = server.Close()
+	})
+	return l.Addr().String(), roots
+}
+
+// proxy hands on to a server what comes over each connection to l, as upload does, and back what the server says.
+func proxy(t *testing.T, l net.Listener, to string, upload func(server, client net.Conn)) {
+	t.Helper()
 	var (
 		wait  sync.WaitGroup
 		mu    sync.Mutex
@@ -74,13 +84,11 @@ func tlsProxy(t *testing.T, to string) (addr string, roots *x509.CertPool) {
 			mu.Lock()
 			conns = append(conns, in, out)
 			mu.Unlock()
-			for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
-				wait.Go(func() {
-					_, _ = io.Copy(way[1], way[0])
-					_ = way[1].Close()
-				})
-			}
+			wait.Go(func() { upload(out, in) })
+			wait.Go(func() {
+				_, _ = io.Copy(in, out)
+				_ = in.Close()
+			})
 		}
 	})
-	return l.Addr().String(), roots
 }

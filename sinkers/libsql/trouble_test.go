@@ -21,17 +21,17 @@ import (
 // TestTroubledTenants: tenants whose server is dead, hangs, or refuses the token cost the one beside them nothing, make no poison, and go
 // on by themselves when their trouble is over.
 func TestTroubledTenants(t *testing.T) {
+	names := []string{"good", "dead", "hung", "refused"}
 	start := func(o testenv.LibSQLOptions) *testenv.LibSQL {
 		o.Namespaces = true
 		s := testenv.StartLibSQL(t, o)
-		for _, tenant := range []string{"good", "dead", "hung", "refused"} {
+		for _, tenant := range names {
 			require.NoError(t, s.MakeNamespace(libsql.TenantLabel(tenant)))
 		}
 		return s
 	}
 	guarded, other := start(testenv.LibSQLOptions{Auth: true}), start(testenv.LibSQLOptions{})
 	token := guarded.Token(t, testenv.LibSQLClaims{Namespace: libsql.TenantLabel("good")}) // of that one alone
-	names := []string{"good", "dead", "hung", "refused"}
 	r, err := sinkers.NewRouter(sinkers.RouterConfig{
 		Resolve: func(ctx context.Context, tenant string) (sinkers.Sinker, error) {
 			cfg := libsql.Config{Proxy: guarded.URL("http"), Token: token, Timeout: time.Second}
