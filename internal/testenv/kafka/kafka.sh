@@ -15,7 +15,7 @@
 # start that failed, stop or kill ends what did come up.
 #
 # Environment: JAVA_HOME; KAFKA_SECURE; KAFKA_LIB (a jar folder to share between DIRs, default DIR/lib);
-# KAFKA_HEAP (default 512m); KAFKA_PROPS (more server.properties lines, these win);
+# KAFKA_HEAP (default 512m); KAFKA_JVM (more options of the Java machine); KAFKA_PROPS (more server.properties lines, these win);
 # KAFKA_WAIT (seconds to wait for the brokers, default 60).
 set -euo pipefail
 
@@ -94,7 +94,7 @@ launch() {
   done
   mkdir -p "$node"
   properties "$@" >"$node/server.properties"
-  local jvm=("$java" "-Xmx${KAFKA_HEAP:-512m}" -Dorg.slf4j.simpleLogger.showDateTime=true
+  local jvm=("$java" "-Xmx${KAFKA_HEAP:-512m}" ${KAFKA_JVM:-} -Dorg.slf4j.simpleLogger.showDateTime=true
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS" -cp "$lib/*")
   # A class data archive halves the work of a start. The first lone broker to stop writes it.
   if [[ -e $lib/broker.jsa ]]; then
