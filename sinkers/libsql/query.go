@@ -1,7 +1,6 @@
 package libsql
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"iter"
@@ -53,48 +52,6 @@ func (s *Sink) eachTenant(ctx context.Context, f func(string) bool) error {
 			return nil
 		}
 		statement = sqlstore.Statement{SQL: sqlstore.SelectTenantsAfter, Args: []any{page[len(page)-1]}}
-	}
-}
-
-// Scan implements sinkers.Scanner, in pages of ten thousand, for each of which the server walks through the tenant's
-// events. What is stored meanwhile may be missed.
-func (s *Sink) Scan(ctx context.Context, scan sinkers.Scan) iter.Seq2[sinkers.Position, error] {
-	return backend.Stream(ctx, s.begin, s.fail, "scan", func(ctx context.Context, yield func(sinkers.Position, error) bool) error {
-		if !scan.AllTenants {
-			_, err := s.scanTenant(ctx, scan.Tenant, yield)
-			return err
-		}
-		var failed error
-		err := s.eachTenant(ctx, func(t string) bool {
-			var more bool
-			more, failed = s.scanTenant(ctx, t, yield)
-			return more && failed == nil
-		})
-		return cmp.Or(failed, err)
-	})
-}
-
-// scanTenant returns whether the caller wants more.
-func (s *Sink) scanTenant(ctx context.Context, tenant string, yield func(sinkers.Position, error) bool) (bool, error) {
-	var last *sinkers.Position
-	for {
-		page, err := sqlstore.ReadAll(ctx, s.readers, sqlstore.SelectPositionsAfter(tenant, last),
-			func(scan func(dest ...any) error) (sinkers.Position, error) { return sqlstore.Position(tenant, scan) })
-		if err != nil {
-			return false, err
-		}
-		for i := range page {
-			if !yield(page[i], nil) {
-				return false, nil
-			}
-			if err := ctx.Err(); err != nil {
-				return false, err
-			}
-		}
-		if len(page) < sqlstore.PageRows {
-			return true, nil
-		}
-		last = &page[len(page)-1]
 	}
 }
 

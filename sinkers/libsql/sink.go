@@ -23,6 +23,8 @@ type Sink struct {
 	readers *sql.DB
 	lease   *lease // nil without
 
+	scanKeeps int // positions that a scan puts in order at a time
+
 	calls    *backend.Calls
 	closeErr func() error
 }
@@ -38,7 +40,7 @@ var (
 )
 
 func newSink(cfg Config) *Sink {
-	s := &Sink{cfg: cfg, calls: backend.NewCalls(ErrClosed), turn: make(chan struct{}, 1)}
+	s := &Sink{cfg: cfg, calls: backend.NewCalls(ErrClosed), turn: make(chan struct{}, 1), scanKeeps: defaultScanKeeps}
 	s.closeErr = sync.OnceValue(s.close)
 	return s
 }

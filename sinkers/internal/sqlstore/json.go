@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
 )
 
@@ -151,17 +152,23 @@ func tenantsFrom(condition string) string {
 		SELECT name FROM names WHERE name IS NOT NULL ORDER BY name`, byTenant, condition, PageRows)
 }
 
-// SelectPositionsAfter returns the statement that reads a page of [SelectPositions]: what comes after p, or the first
-// for nil.
-func SelectPositionsAfter(tenant string, p *sinkers.Position) Statement {
-	const order = " ORDER BY source, seq < 0, seq, id"
+// SelectNewest reads the number of the row that was stored last.
+const SelectNewest = "SELECT coalesce(max(rowid), 0) FROM audit_events"
+
+// SelectPositionsAfter returns the statement that reads a page of a tenant's positions, as [Position] takes them, in the order of
+// their ids: those behind last, nil for the first page, that were stored no later than the row with the number newest, and in the order of
+// [SelectPositions] come behind p, if there is one.
+func SelectPositionsAfter(tenant string, last *firetrail.ID, newest int64, p *sinkers.Position) Statement {
 	base, _, _ := strings.Cut(SelectPositions, " ORDER BY")
-	s := Statement{SQL: base, Args: []any{tenant}}
+	s := Statement{SQL: base + " AND id > ?2 AND rowid <= ?3", Args: []any{tenant, []byte{}, newest}}
+	if last != nil {
+		s.Args[1] = last[:]
+	}
 	if p != nil {
-		s.SQL += " AND (source, seq < 0, seq, id) > (?2, ?3, ?4, ?5)"
+		s.SQL += " AND (source, seq < 0, seq, id) > (?4, ?5, ?6, ?7)"
 		s.Args = append(s.Args, p.Source, int64(p.Seq) < 0, int64(p.Seq), p.ID[:])
 	}
-	s.SQL += order + fmt.Sprint(" LIMIT ", PageRows)
+	s.SQL += fmt.Sprint(" ORDER BY id LIMIT ", PageRows)
 	return s
 }
 

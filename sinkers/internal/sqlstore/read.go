@@ -32,7 +32,16 @@ func ReadAll[T any](ctx context.Context, db Queryer, s Statement, read func(scan
 }
 
 // Text reads a row of one text, such as that of [SelectTenants].
-func Text(scan func(dest ...any) error) (t string, err error) { return t, scan(&t) }
+func Text(scan func(dest ...any) error) (t string, err error) {
+	err = scan(&t)
+	return t, err
+}
+
+// Number reads a row of one number, such as that of [SelectNewest].
+func Number(scan func(dest ...any) error) (n int64, err error) {
+	err = scan(&n)
+	return n, err
+}
 
 // PendingErasure reads a row of [SelectPending].
 func PendingErasure(scan func(dest ...any) error) (e sinkers.Erasure, err error) {
