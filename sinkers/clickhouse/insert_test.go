@@ -4,12 +4,14 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/stretchr/testify/require"
 
 	"github.com/firetrail/firetrail"
@@ -92,4 +94,53 @@ func stallingProxy(t *testing.T, to string, enough int64) (addr string) {
 		}
 	})
 	return l.Addr().String()
+}
+
+// flaky fails the next insert, where it begins or in its first block.
+type flaky struct {
+	driver.Conn
+	begin, block error
+	begun        int
+}
+
+func (f *flaky) PrepareBatch(ctx context.Context, query string, opts ...driver.PrepareBatchOption) (driver.Batch, error) {
+	f.begun++
+	if err := f.begin; err != nil {
+		f.begin = nil
+		return nil, err
+	}
+	b, err := f.Conn.PrepareBatch(ctx, query, opts...)
+	if err != nil || f.block == nil {
+		return b, err
+	}
+	b, f.block = &flakyBatch{b, f.block}, nil
+	return b, nil
+}
+
+type flakyBatch struct {
+	driver.Batch
+	err error
+}
+
+func (b *flakyBatch) Flush() error { return b.err }
+
+// An insert that is sent while the server is asked, and fails, is begun anew: it may have failed for what is not to be stored.
+func TestInsertSentTooEarly(t *testing.T) {
+	for _, protocol := range []string{Native, HTTP} {
+		s := openWith(t, configOf(t, testenv.SharedClickHouse(t), protocol))
+		rows := someRows(t, "a", 0, 300)
+		_, err := s.Write(t.Context(), sinkers.Batch{Rows: rows[:100]})
+		require.NoError(t, err)
+		for n, fail := range []*flaky{{begin: errors.New("begin")}, {block: errors.New("block")}} {
+			fail.Conn, s.inserts = s.inserts, fail
+			require.True(t, s.lucky)
+			part := rows[100+100*n:][:100]
+			res, err := s.Write(t.Context(), sinkers.Batch{Rows: part})
+			require.NoError(t, err)
+			require.Equal(t, sinkers.Result{Stored: 100}, res)
+			require.Equal(t, 2, fail.begun, protocol)
+			s.inserts = fail.Conn
+		}
+		require.Len(t, found(t, s, sinkers.Query{Tenant: "a", Limit: 500}), 300)
+	}
 }
