@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -100,6 +101,27 @@ func TestSigtermWhileStandingBy(t *testing.T) {
 	two.await(t, "standing by")
 	require.NoError(t, two.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, <-two.ended, "%s", &two.logs)
+}
+
+// A worker that stood by takes over once the database, which another program keeps locked, can be had.
+func TestTakesOverALockedDatabase(t *testing.T) {
+	_, one, args := begin(t, 15)
+	two := start(t, args...)
+	two.await(t, "standing by")
+	db, err := sql.Open("sqlite", strings.TrimPrefix(args[1], "--sqlite="))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	other, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	_, err = other.ExecContext(t.Context(), "BEGIN IMMEDIATE")
+	require.NoError(t, err)
+	require.NoError(t, one.Process.Kill())
+	require.Error(t, <-one.ended)
+	two.await(t, "the database is away; trying again")
+	_, err = other.ExecContext(t.Context(), "ROLLBACK")
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	two.await(t, "worker runs")
 }
 
 // A second signal ends the process, whatever it is doing: here it drains, with the broker gone.

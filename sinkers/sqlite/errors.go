@@ -41,6 +41,15 @@ func isDataCode(code int) bool {
 	return false
 }
 
+// isOutage reports whether waiting may mend what kept a database from being opened.
+func isOutage(err error) bool {
+	switch code(err) & 0xff {
+	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_PROTOCOL, lib.SQLITE_FULL, lib.SQLITE_IOERR:
+		return true
+	}
+	return false
+}
+
 // code returns SQLite's extended result code, 0 when err is not from it.
 func code(err error) int {
 	var e *driver.Error

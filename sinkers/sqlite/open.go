@@ -16,6 +16,7 @@ import (
 	"github.com/gofrs/flock"
 	lib "modernc.org/sqlite/lib"
 
+	"github.com/firetrail/firetrail/sinkers"
 	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
 )
 
@@ -24,7 +25,8 @@ const lockRetry = 250 * time.Millisecond
 
 // Open opens the database, makes it where there is none, and brings its schema up to date. ctx bounds
 // the opening, not the Sink's life. Errors name the file: [ErrLocked], a *sinkers.SchemaError for a
-// database of a newer program, and plain ones for what isn't a database of this module.
+// database of a newer program, one that [sinkers.IsUnavailable] tells for a database that another program keeps locked
+// and for a disk that is full or fails, and plain ones for what isn't a database of this module.
 func Open(ctx context.Context, cfg Config) (*Sink, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
@@ -37,6 +39,9 @@ func Open(ctx context.Context, cfg Config) (*Sink, error) {
 	s := newSink(cfg.withDefaults())
 	if err := s.open(ctx); err != nil {
 		_ = s.Close()
+		if isOutage(err) {
+			err = sinkers.Unavailable(err)
+		}
 		return nil, fmt.Errorf("sqlite: %s: %w", path, err)
 	}
 	return s, nil

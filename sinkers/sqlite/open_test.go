@@ -109,6 +109,27 @@ func TestOpenRefuses(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(dir, "none.db"))
 }
 
+// A database that another program keeps locked may be had later; one that isn't ours never will.
+func TestLockedAtOpen(t *testing.T) {
+	path := tempPath(t)
+	require.NoError(t, openWith(t, Config{Path: path}).Close())
+	tx, err := openShell(t, path).BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = tx.ExecContext(t.Context(), "DELETE FROM audit_probes")
+	require.NoError(t, err)
+	_, err = Open(t.Context(), Config{Path: path, BusyTimeout: -1})
+	require.True(t, sinkers.IsUnavailable(err), "%v", err)
+	require.ErrorContains(t, err, path+": database is locked")
+	require.NoError(t, tx.Rollback())
+	require.NoError(t, openWith(t, Config{Path: path, BusyTimeout: -1}).Close())
+
+	other := tempPath(t)
+	require.NoError(t, makeForeign(t, other))
+	_, err = Open(t.Context(), Config{Path: other})
+	require.Error(t, err)
+	require.False(t, sinkers.IsUnavailable(err), "%v", err)
+}
+
 func makeForeign(t *testing.T, path string) error {
 	db, err := sql.Open("sqlite", path)
 	require.NoError(t, err)
