@@ -18,8 +18,8 @@ import (
 // defaultScanKeeps is how many positions of a tenant are put in order at a time; twice as many take 40 MB.
 const defaultScanKeeps = 500_000
 
-// Scan implements sinkers.Scanner. The server walks through a tenant's events once, in pages along their key, and
-// once more for every half a million of them: it can't send an ordered answer of any length, and to order it anew for
+// Scan implements sinkers.Scanner. The server counts a tenant's events and then walks through them once, in pages along their key,
+// and once more for every half a million of them: it can't send an ordered answer of any length, and to order it anew for
 // each page would take the square of the time. They are put in order here. What is stored meanwhile is left out.
 func (s *Sink) Scan(ctx context.Context, scan sinkers.Scan) iter.Seq2[sinkers.Position, error] {
 	return backend.Stream(ctx, s.begin, s.fail, "scan", func(ctx context.Context, yield func(sinkers.Position, error) bool) error {
@@ -39,41 +39,68 @@ func (s *Sink) Scan(ctx context.Context, scan sinkers.Scan) iter.Seq2[sinkers.Po
 
 // scanTenant returns whether the caller wants more.
 func (s *Sink) scanTenant(ctx context.Context, tenant string, yield func(sinkers.Position, error) bool) (bool, error) {
-	newest, err := sqlstore.ReadAll(ctx, s.readers, sqlstore.Statement{SQL: sqlstore.SelectNewest}, sqlstore.Number)
+	sources, newest, err := s.sources(ctx, tenant)
 	if err != nil {
 		return false, err
 	}
-	o := &ordering{keep: s.scanKeeps, numbers: map[string]uint32{}}
-	for after := (*sinkers.Position)(nil); ; {
-		if err := s.collect(ctx, o, tenant, newest[0], after); err != nil {
-			return false, err
-		}
-		o.sort()
-		for i := range o.kept {
-			p := o.position(tenant, i)
-			if !yield(p, nil) {
-				return false, nil
+	o := &ordering{keep: s.scanKeeps}
+	for len(sources) > 0 {
+		some := fewSources(sources, o.keep)
+		sources = sources[len(some):]
+		w := sqlstore.Window{Tenant: tenant, First: some[0].Source, Last: some[len(some)-1].Source, Newest: newest}
+		for more := true; more; more = o.more { // again where one source has more than can be kept
+			o.reset()
+			if err := s.collect(ctx, o, w); err != nil {
+				return false, err
 			}
-			if after = &p; i%sqlstore.PageRows == 0 {
-				if err := ctx.Err(); err != nil {
-					return false, err
+			o.sort()
+			for i := range o.kept {
+				p := o.position(tenant, i)
+				if !yield(p, nil) {
+					return false, nil
 				}
+				w.After = &p
 			}
 		}
-		if !o.more {
-			return true, nil
+	}
+	return true, nil
+}
+
+// sources returns how many events each of the tenant's sources has, in order, and the number of the row that is the newest now.
+func (s *Sink) sources(ctx context.Context, tenant string) (all []sqlstore.SourceCount, newest int64, err error) {
+	var last *sqlstore.SourceCount
+	for {
+		page, err := sqlstore.ReadAll(ctx, s.readers, sqlstore.SelectSourcesAfter(tenant, last), sqlstore.ReadSourceCount)
+		if err != nil {
+			return nil, 0, err
 		}
-		o.kept, o.more = o.kept[:0], false
+		if last == nil && len(page) > 0 {
+			newest = page[0].Newest // what comes later than the first page does not count
+		}
+		all = append(all, page...)
+		if len(page) < sqlstore.PageRows {
+			return all, newest, nil
+		}
+		last = &page[len(page)-1]
 	}
 }
 
-// collect walks through the tenant's events, but for those stored after the newest, and has o keep the first of those behind after,
-// which is nil for all.
-func (s *Sink) collect(ctx context.Context, o *ordering, tenant string, newest int64, after *sinkers.Position) error {
-	var last *firetrail.ID
+// fewSources returns the first of all, as many as have so many events together, but one at least.
+func fewSources(all []sqlstore.SourceCount, events int) []sqlstore.SourceCount {
+	sum := int64(0)
+	for i := range all {
+		if sum += all[i].Events; i > 0 && sum > int64(events) {
+			return all[:i]
+		}
+	}
+	return all
+}
+
+// collect walks through the tenant's events and has o keep the first of those in the window.
+func (s *Sink) collect(ctx context.Context, o *ordering, w sqlstore.Window) error {
 	for {
-		page, err := sqlstore.ReadAll(ctx, s.readers, sqlstore.SelectPositionsAfter(tenant, last, newest, after),
-			func(scan func(dest ...any) error) (sinkers.Position, error) { return sqlstore.Position(tenant, scan) })
+		page, err := sqlstore.ReadAll(ctx, s.readers, w.Select(),
+			func(scan func(dest ...any) error) (sinkers.Position, error) { return sqlstore.Position(w.Tenant, scan) })
 		if err != nil {
 			return err
 		}
@@ -81,9 +108,9 @@ func (s *Sink) collect(ctx context.Context, o *ordering, tenant string, newest i
 			o.add(&page[i])
 		}
 		if len(page) < sqlstore.PageRows {
-			return nil
+			return ctx.Err()
 		}
-		last = &page[len(page)-1].ID
+		w.ID = page[len(page)-1].ID
 	}
 }
 
@@ -102,6 +129,10 @@ type position struct {
 	seq    uint64
 	id     firetrail.ID
 	us     int64
+}
+
+func (o *ordering) reset() {
+	*o = ordering{keep: o.keep, numbers: map[string]uint32{}, kept: o.kept[:0]}
 }
 
 func (o *ordering) add(p *sinkers.Position) {

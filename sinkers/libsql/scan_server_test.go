@@ -44,7 +44,7 @@ func TestScanInPasses(t *testing.T) {
 	for part := range slices.Chunk(rows, 10_000) {
 		mustWrite(t, s, part)
 	}
-	for n, keep := range []int{1 << 20, 12_000, 4_000} {
+	for n, keep := range []int{1 << 20, 17_000, 4_000} {
 		s.scanKeeps = keep
 		late := someRows(t, 30_000+n*10, 30_000+n*10+10)
 		for i := range late {

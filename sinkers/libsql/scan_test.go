@@ -14,6 +14,7 @@ import (
 
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/sinkers"
+	"github.com/firetrail/firetrail/sinkers/internal/sqlstore"
 )
 
 func comparePositions(a, b sinkers.Position) int {
@@ -37,10 +38,10 @@ func TestOrdering(t *testing.T) {
 	}
 	want := slices.SortedFunc(slices.Values(all), comparePositions)
 	for _, keep := range []int{1, 2, 7, 149, 150, 151, 299, 300, 301} {
-		o := &ordering{keep: keep, numbers: map[string]uint32{}}
+		o := &ordering{keep: keep}
 		var got []sinkers.Position
 		for more := true; more; more = o.more {
-			o.kept, o.more = o.kept[:0], false
+			o.reset()
 			for i := range all {
 				if len(got) == 0 || comparePositions(all[i], got[len(got)-1]) > 0 {
 					o.add(&all[i])
@@ -56,4 +57,15 @@ func TestOrdering(t *testing.T) {
 		}
 		require.Equal(t, want, got, keep)
 	}
+}
+
+func TestFewSources(t *testing.T) {
+	all := []sqlstore.SourceCount{{Events: 5}, {Events: 5}, {Events: 20}, {Events: 1}, {Events: 9}, {Events: 1}}
+	var got []int
+	for left := all; len(left) > 0; {
+		some := fewSources(left, 10)
+		got = append(got, len(some))
+		left = left[len(some):]
+	}
+	require.Equal(t, []int{2, 1, 2, 1}, got, "the third alone is too many")
 }

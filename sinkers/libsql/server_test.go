@@ -245,8 +245,8 @@ func TestPlans(t *testing.T) {
 		"ledger":    {SQL: sqlstore.InsertLedgerJSON, Args: []any{"[]"}},
 		"absorb":    {SQL: sqlstore.AbsorbLedgerJSON, Args: []any{"[]"}},
 		"tenants":   {SQL: sqlstore.SelectTenantsAfter, Args: []any{"a"}},
-		"positions": sqlstore.SelectPositionsAfter("a", &firetrail.ID{}, 1, &p),
-		"newest":    {SQL: sqlstore.SelectNewest},
+		"positions": (&sqlstore.Window{Tenant: "a", After: &p}).Select(),
+		"sources":   sqlstore.SelectSourcesAfter("a", &sqlstore.SourceCount{}),
 		"entries":   sqlstore.SelectLedgerAfter(sinkers.Scan{}, &sinkers.LedgerEntry{}),
 	}
 	at := time.Unix(1_700_000_000, 1_000)

@@ -152,20 +152,52 @@ func tenantsFrom(condition string) string {
 		SELECT name FROM names WHERE name IS NOT NULL ORDER BY name`, byTenant, condition, PageRows)
 }
 
-// SelectNewest reads the number of the row that was stored last.
-const SelectNewest = "SELECT coalesce(max(rowid), 0) FROM audit_events"
+// SourceCount says how many events of a tenant are from a source, and which row of the table is the newest.
+type SourceCount struct {
+	Source         string
+	Events, Newest int64
+}
 
-// SelectPositionsAfter returns the statement that reads a page of a tenant's positions, as [Position] takes them, in the order of
-// their ids: those behind last, nil for the first page, that were stored no later than the row with the number newest, and in the order of
-// [SelectPositions] come behind p, if there is one.
-func SelectPositionsAfter(tenant string, last *firetrail.ID, newest int64, p *sinkers.Position) Statement {
-	base, _, _ := strings.Cut(SelectPositions, " ORDER BY")
-	s := Statement{SQL: base + " AND id > ?2 AND rowid <= ?3", Args: []any{tenant, []byte{}, newest}}
-	if last != nil {
-		s.Args[1] = last[:]
+// ReadSourceCount reads a row of [SelectSourcesAfter].
+func ReadSourceCount(scan func(dest ...any) error) (c SourceCount, err error) {
+	err = scan(&c.Source, &c.Events, &c.Newest)
+	return c, err
+}
+
+// SelectSourcesAfter returns the statement that reads a page of the sources of a tenant's events: those behind the last, or the first
+// for nil.
+func SelectSourcesAfter(tenant string, last *SourceCount) Statement {
+	s := Statement{
+		SQL: "SELECT source, count(*), (SELECT max(rowid) FROM audit_events) FROM audit_events INDEXED BY " + byTenant +
+			" WHERE tenant_id = ?1",
+		Args: []any{tenant},
 	}
-	if p != nil {
-		s.SQL += " AND (source, seq < 0, seq, id) > (?4, ?5, ?6, ?7)"
+	if last != nil {
+		s.SQL += " AND source > ?2"
+		s.Args = append(s.Args, last.Source)
+	}
+	s.SQL += fmt.Sprint(" GROUP BY source ORDER BY source LIMIT ", PageRows)
+	return s
+}
+
+// Window is a part of a tenant's positions that is read in pages along the events' key.
+type Window struct {
+	Tenant      string
+	First, Last string            // of the sources
+	Newest      int64             // the row that was stored last
+	After       *sinkers.Position // which all come behind, in the order of SelectPositions; nil: the beginning
+	ID          firetrail.ID      // the last of the page before; zero: there was none
+}
+
+// Select returns the statement that reads a page of it, as [Position] takes them, in the order of their ids.
+func (w *Window) Select() Statement {
+	base, _, _ := strings.Cut(SelectPositions, " ORDER BY")
+	s := Statement{
+		SQL:  base + " AND id > ?2 AND rowid <= ?3 AND source BETWEEN ?4 AND ?5",
+		Args: []any{w.Tenant, w.ID[:], w.Newest, w.First, w.Last},
+	}
+	if p := w.After; p != nil {
+		s.SQL += " AND (source, seq < 0, seq, id) > (?6, ?7, ?8, ?9)"
 		s.Args = append(s.Args, p.Source, int64(p.Seq) < 0, int64(p.Seq), p.ID[:])
 	}
 	s.SQL += fmt.Sprint(" ORDER BY id LIMIT ", PageRows)

@@ -37,12 +37,6 @@ func Text(scan func(dest ...any) error) (t string, err error) {
 	return t, err
 }
 
-// Number reads a row of one number, such as that of [SelectNewest].
-func Number(scan func(dest ...any) error) (n int64, err error) {
-	err = scan(&n)
-	return n, err
-}
-
 // PendingErasure reads a row of [SelectPending].
 func PendingErasure(scan func(dest ...any) error) (e sinkers.Erasure, err error) {
 	var before int64
