@@ -94,7 +94,7 @@ func TestPace(t *testing.T) {
 	now := time.Now()
 	wrote := func(each, row time.Duration) int {
 		for range 30 {
-			p.wrote(p.rows, each+time.Duration(p.rows)*row)
+			p.wrote(p.rows, false, each+time.Duration(p.rows)*row)
 		}
 		return p.rows
 	}
@@ -111,13 +111,28 @@ func TestPace(t *testing.T) {
 	require.Equal(t, 10_000, p.limit(now), "it is behind itself")
 }
 
+// Where rows are so large that a batch is full of bytes long before it has MaxSize rows, it is those that are halved and doubled.
+func TestPaceOfLargeRows(t *testing.T) {
+	p := newPace(Batch{MaxSize: 10_000, MinFlushInterval: 100 * time.Millisecond})
+	wrote := func(row time.Duration) int {
+		for range 30 {
+			rows := min(p.rows, 2_000) // what the bytes allow
+			p.wrote(rows, rows == 2_000, time.Duration(rows)*row)
+		}
+		return p.rows
+	}
+	require.Equal(t, 500, wrote(100*time.Microsecond), "50 ms")
+	require.GreaterOrEqual(t, wrote(time.Microsecond), 2_000)
+	require.Equal(t, 500, wrote(100*time.Microsecond))
+}
+
 // Writes that take about as long whatever their size stay large: by chance one that was halved may look quicker.
 func TestPaceOfEvenWrites(t *testing.T) {
 	p := newPace(Batch{MaxSize: 10_000, MinFlushInterval: 100 * time.Millisecond})
 	rnd := rand.New(rand.NewPCG(1, 2))
 	few := 0
 	for range 10_000 {
-		p.wrote(p.rows, time.Duration((0.6+0.8*rnd.Float64())*float64(time.Second)))
+		p.wrote(p.rows, false, time.Duration((0.6+0.8*rnd.Float64())*float64(time.Second)))
 		if p.rows < 10_000/8 {
 			few++
 		}

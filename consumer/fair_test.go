@@ -90,6 +90,7 @@ func TestFloodIsItsOwn(t *testing.T) {
 	for name, sink := range map[string]sinkertest.Hook{
 		"slow":          atSpeed(1_500, time.Millisecond),
 		"costly writes": atSpeed(3_000, 60*time.Millisecond),
+		"large rows":    atSpeed(1_500, time.Millisecond),
 	} {
 		t.Run(name, func(t *testing.T) {
 			others := map[string]int32{"a": 1, "b": 2, "c": 3}
@@ -101,7 +102,11 @@ func TestFloodIsItsOwn(t *testing.T) {
 					if flooded {
 						w.flood("flooding", 0)
 					}
-					r := w.start(func(c *Config) { c.Batch.MaxSize = 2_000 })
+					r := w.start(func(c *Config) {
+						if c.Batch.MaxSize = 2_000; name == "large rows" {
+							c.Batch.MaxSize, c.Batch.MaxBytes = 10_000, 400<<10 // some 1,000 of them
+						}
+					})
 					w.trickle(others)
 					behind := r.Stats().Partitions[0].Lag
 					require.Equal(t, flooded, behind > 0, "%d behind", behind)

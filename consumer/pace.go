@@ -39,15 +39,18 @@ func (p *pace) limit(now time.Time) int {
 // partition that is behind further and further behind.
 const dearest = 4
 
-// wrote takes note of how long a write took. One of fewer rows than there may be says nothing, nor does one of more,
-// which was cut before, but how quick the database can be.
-func (p *pace) wrote(rows int, took time.Duration) {
+// wrote takes note of how long a write took. One of fewer rows than there may be says nothing, unless it was full, that is, had as
+// many bytes as there may be; nor does one of more, which was cut before, but how quick the database can be.
+func (p *pace) wrote(rows int, full bool, took time.Duration) {
+	if full && rows < p.rows {
+		p.rows = max(rows, 1)
+	}
 	if rows < p.rows*3/4 {
 		return
 	}
 	rate := float64(rows) / max(took, time.Microsecond).Seconds()
 	slow := rate*dearest < p.best
-	if p.best = max(p.best, rate); slow && p.rows == p.max {
+	if p.best = max(p.best, rate); slow && (full || p.rows == p.max) {
 		p.best, slow = rate, false // it is no longer as quick as it was
 	}
 	if rows > p.rows*5/4 {

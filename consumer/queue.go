@@ -35,11 +35,11 @@ func (f *flow) writing(is bool) {
 	}
 }
 
-// wrote says how long a write took.
-func (f *flow) wrote(rows int, took time.Duration) {
+// wrote says how long the write of b took.
+func (f *flow) wrote(b *batch, took time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.queue.pace.wrote(rows, took)
+	f.queue.pace.wrote(b.len(), b.bytes >= f.queue.limits.MaxBytes*3/4, took)
 }
 
 // backlog is what waits of a partition.

@@ -140,7 +140,7 @@ func (w *writer) keep(b *batch) *batch {
 // stored implements ruling: the rows are done, and conflicts among them become letters.
 func (w *writer) stored(b *batch, res sinkers.Result, took time.Duration) {
 	w.stats.wrote(res)
-	w.flow.wrote(b.len(), took)
+	w.flow.wrote(b, took)
 	conflicts := conflictRows(res, b.len())
 	w.flow.done(b.only(func(i int) bool { return !conflicts[i] }).items)
 	for i := range conflicts {
