@@ -110,6 +110,7 @@ func (s *decodeStage) run(ctx context.Context) error {
 			s.post.send(l)
 		}
 		if b.len() == 0 {
+			s.flow.passed()
 			continue
 		}
 		select {

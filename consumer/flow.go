@@ -113,7 +113,10 @@ func (f *flow) due(now time.Time) (*batch, time.Duration, error) {
 	defer f.mu.Unlock()
 	// A batch that takes a quarter of the memory may hold up the fetching of what it waits for.
 	b, wait := f.queue.next(now, f.closed || f.queue.memory*4 >= f.limit)
-	if b == nil && f.closed && f.queue.empty() {
+	switch {
+	case b != nil:
+		f.queue.ahead++
+	case f.closed && f.queue.empty():
 		return nil, 0, errClosed
 	}
 	return b, wait, nil

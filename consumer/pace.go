@@ -10,8 +10,8 @@ const (
 )
 
 // pace bounds the rows of a batch while some partitions are behind and others have caught up: a record of the
-// latter waits for the write under way, and for the batch that is decoded already, before its own is written. So
-// that the flood costs it less than it waits anyway, each of the three is to take no longer than half of
+// latter waits for the write under way before its own is written, and no batch is cut meanwhile, which it would have to wait
+// for as well. So that the flood costs it less than it waits anyway, each of the two is to take no longer than half of
 // Batch.MinFlushInterval. Without such company batches are as large as MaxSize allows. It is guarded by the flow's mutex.
 type pace struct {
 	target  time.Duration // of a write; 0: any
@@ -29,10 +29,15 @@ func newPace(b Batch) pace {
 
 // limit is the most rows of a batch.
 func (p *pace) limit(now time.Time) int {
-	if p.target > 0 && p.quick.caughtUp() && !p.quick.gone && now.Sub(p.quickAt) < quickFor {
+	if p.bounds(now) {
 		return p.rows
 	}
 	return p.max
+}
+
+// bounds reports whether somebody waits for quick writes.
+func (p *pace) bounds(now time.Time) bool {
+	return p.target > 0 && p.quick.caughtUp() && !p.quick.gone && now.Sub(p.quickAt) < quickFor
 }
 
 // dearest is how many times as long small batches may take for the same rows: beyond it quick writes would leave the

@@ -21,18 +21,28 @@ type queue struct {
 	bytes  int64
 	memory int64
 
-	idle bool      // nothing is being written
-	last time.Time // when a batch was cut
-	pace pace
+	idle  bool      // nothing is being written
+	ahead int       // batches that were cut and are not being written yet
+	last  time.Time // when a batch was cut
+	pace  pace
 }
 
 // writing says whether the writer has a batch in hand, or waits for one.
 func (f *flow) writing(is bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.queue.idle = !is; !is {
+	if f.queue.idle = !is; is {
+		f.queue.ahead--
+	} else {
 		signal(f.wake)
 	}
+}
+
+// passed says that a batch was cut of which nothing is to be written.
+func (f *flow) passed() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue.ahead--
 }
 
 // wrote says how long the write of b took.
@@ -115,7 +125,7 @@ func (q *queue) limit(now time.Time) int {
 
 // dueIn returns how long it is until a batch is due; false when nothing waits.
 func (q *queue) dueIn(now time.Time, hurry bool) (time.Duration, bool) {
-	if q.rows == 0 {
+	if q.rows == 0 || !q.patient && (!q.idle || q.ahead > 0) && q.pace.bounds(now) { // the writer will say when it has time
 		return 0, false
 	}
 	if hurry || q.full(now) {
