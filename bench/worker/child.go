@@ -42,7 +42,8 @@ type job struct {
 	Group   string
 	Events  int // to read, by all members of the group
 	Profile string
-	Hold    bool // go on until SIGTERM
+	Hold    bool      // go on until SIGTERM
+	Since   time.Time // observe the events recorded from then on, and nothing else; zero: none
 }
 
 // outcome is what it says in the end.
@@ -54,6 +55,9 @@ type outcome struct {
 	Writing float64 // seconds of all writes
 	Begun   time.Time
 	Ended   time.Time
+
+	P50, P99 time.Duration // of what was observed
+	waits    []time.Duration
 }
 
 func (o *outcome) rate() float64 { return float64(o.Events) / o.Seconds }
@@ -197,6 +201,9 @@ func work(t *tb, j job) (o outcome, err error) {
 		Kafka: kafkaclient.Config{Brokers: j.Brokers}, Group: j.Group, Topics: []string{j.Topic}, LetterTopic: j.Letters,
 		Sink: sink, Batch: batch, WeakTopics: true,
 		OnBatch: func(r consumer.BatchReport) {
+			if !j.Since.IsZero() {
+				o.observe(&r, j.Since)
+			}
 			writes.Add(1)
 			writing.Add(int64(r.Duration))
 			if n := rows.Add(int64(len(r.Rows))); !j.Hold && n >= int64(want) && o.Events == 0 && r.Committed {
@@ -231,6 +238,9 @@ func work(t *tb, j job) (o outcome, err error) {
 	err = <-done
 	stop()
 	o.Batch = float64(rows.Load()) / float64(writes.Load())
+	if !j.Since.IsZero() {
+		o.percentiles()
+	}
 	if s := w.Stats(); len(s.Letters) > 0 {
 		err = errors.Join(err, fmt.Errorf("there were letters: %v", s.Letters))
 	}

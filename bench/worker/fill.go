@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -34,7 +35,7 @@ func fill(t *tb, s *settings, events int) error {
 	}
 	var (
 		bytes  int64
-		broken atomic.Pointer[error]
+		broken errorBox
 		rows   = testenv.NewRealRows(t)
 		begun  = time.Now()
 	)
@@ -48,22 +49,33 @@ func fill(t *tb, s *settings, events int) error {
 			}
 			bytes += int64(len(value))
 			cl.Produce(t.ctx, &kgo.Record{Key: []byte(some[i].Tenant), Value: value, Headers: headers}, func(_ *kgo.Record, err error) {
-				if err != nil {
-					broken.CompareAndSwap(nil, &err)
-				}
+				broken.put(err)
 			})
 		}
-		if err := broken.Load(); err != nil {
-			return *err
+		if err := broken.err(); err != nil {
+			return err
 		}
 	}
-	if err := cl.Flush(t.ctx); err != nil {
+	if err := cmp.Or(cl.Flush(t.ctx), broken.err()); err != nil {
 		return err
-	}
-	if err := broken.Load(); err != nil {
-		return *err
 	}
 	fmt.Fprintf(os.Stdout, "%d events of %d bytes in %d partitions, produced in %v\n",
 		events, bytes/int64(events), partitions, time.Since(begun).Round(time.Second/10))
+	return nil
+}
+
+// errorBox keeps the first of the errors that are put into it, by any goroutine.
+type errorBox struct{ first atomic.Pointer[error] }
+
+func (b *errorBox) put(err error) {
+	if err != nil {
+		b.first.CompareAndSwap(nil, &err)
+	}
+}
+
+func (b *errorBox) err() error {
+	if err := b.first.Load(); err != nil {
+		return *err
+	}
 	return nil
 }

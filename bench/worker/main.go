@@ -30,6 +30,7 @@ type settings struct {
 	sinks   []string
 	lag     int
 	scale   bool
+	flood   bool
 	profile string
 	brokers []string
 	topic   string
@@ -61,6 +62,7 @@ func run(t *tb, args []string) error {
 	only := fl.String("only", strings.Join(sinkNames, ","), "what the worker writes to, with commas between")
 	fl.IntVar(&s.lag, "lag", 0, "measure the memory of a worker with so many records of lag instead")
 	fl.BoolVar(&s.scale, "scale", false, "measure 1, 2 and 4 workers instead")
+	fl.BoolVar(&s.flood, "flood", false, "measure what tenants wait beside one that has all of the topic's events waiting instead")
 	fl.StringVar(&s.profile, "profile", "", "folder for processor profiles of the workers (default: none are made)")
 	if err := fl.Parse(args); err != nil {
 		return err
@@ -101,6 +103,8 @@ func run(t *tb, args []string) error {
 		return lag(t, &s)
 	case s.scale:
 		return scale(t, &s)
+	case s.flood:
+		return flood(t, &s)
 	default:
 		return throughput(t, &s, root)
 	}
