@@ -119,7 +119,7 @@ func TestFloodIsItsOwn(t *testing.T) {
 				})
 			}
 			t.Logf("p99 of the others is %v, and %v without the flood", p99[true], p99[false])
-			require.LessOrEqual(t, p99[true], 2*p99[false])
+			require.LessOrEqual(t, p99[true], p99[false]*3/2, "as much again would do; but no batch is cut ahead of a write")
 		})
 	}
 }
