@@ -23,18 +23,16 @@ const defaultScanKeeps = 500_000
 // each page would take the square of the time. They are put in order here. What is stored meanwhile is left out.
 func (s *Sink) Scan(ctx context.Context, scan sinkers.Scan) iter.Seq2[sinkers.Position, error] {
 	return backend.Stream(ctx, s.begin, s.fail, "scan", func(ctx context.Context, yield func(sinkers.Position, error) bool) error {
-		if !scan.AllTenants {
-			_, err := s.scanTenant(ctx, scan.Tenant, yield)
-			return err
-		}
-		var failed error
-		err := s.eachTenant(ctx, func(t string) bool {
-			var more bool
-			more, failed = s.scanTenant(ctx, t, yield)
-			return more && failed == nil
-		})
-		return cmp.Or(failed, err)
+		return backend.ScanTenants(ctx, scan, yield, s.tenants, s.scanTenant)
 	})
+}
+
+func (s *Sink) tenants(ctx context.Context) (all []string, err error) {
+	err = s.eachTenant(ctx, func(t string) bool {
+		all = append(all, t)
+		return true
+	})
+	return all, err
 }
 
 // scanTenant returns whether the caller wants more.
@@ -55,11 +53,16 @@ func (s *Sink) scanTenant(ctx context.Context, tenant string, yield func(sinkers
 			}
 			o.sort()
 			for i := range o.kept {
-				p := o.position(tenant, i)
-				if !yield(p, nil) {
+				if !yield(o.position(tenant, i), nil) {
 					return false, nil
 				}
-				w.After = &p
+				if err := ctx.Err(); err != nil {
+					return false, err
+				}
+			}
+			if o.more {
+				last := o.position(tenant, len(o.kept)-1)
+				w.After = &last
 			}
 		}
 	}
