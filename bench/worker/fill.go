@@ -29,28 +29,23 @@ func fill(t *tb, s *settings, events int) error {
 		return err
 	}
 	defer cl.Close()
-	headers := make([]kgo.RecordHeader, 0, 1)
-	for _, h := range firetrail.CloudEventHeaders() {
-		headers = append(headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
-	}
 	var (
 		bytes  int64
 		broken errorBox
 		rows   = testenv.NewRealRows(t)
+		record = recorder()
 		begun  = time.Now()
 	)
 	for left := events; left > 0; {
 		some := rows.Take(min(left, 1000))
 		left -= len(some)
 		for i := range some {
-			value, err := some[i].AppendCloudEvent(nil)
+			rec, err := record(&some[i].Event)
 			if err != nil {
 				return err
 			}
-			bytes += int64(len(value))
-			cl.Produce(t.ctx, &kgo.Record{Key: []byte(some[i].Tenant), Value: value, Headers: headers}, func(_ *kgo.Record, err error) {
-				broken.put(err)
-			})
+			bytes += int64(len(rec.Value))
+			cl.Produce(t.ctx, rec, broken.promise)
 		}
 		if err := broken.err(); err != nil {
 			return err
@@ -64,10 +59,23 @@ func fill(t *tb, s *settings, events int) error {
 	return nil
 }
 
-// errorBox keeps the first of the errors that are put into it, by any goroutine.
+// recorder returns a function that makes the record of an event.
+func recorder() func(*firetrail.Event) (*kgo.Record, error) {
+	headers := make([]kgo.RecordHeader, 0, 1)
+	for _, h := range firetrail.CloudEventHeaders() {
+		headers = append(headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	return func(e *firetrail.Event) (*kgo.Record, error) {
+		value, err := e.AppendCloudEvent(nil)
+		return &kgo.Record{Key: []byte(e.Tenant), Value: value, Headers: headers}, err
+	}
+}
+
+// errorBox keeps the first of the errors that it is told of, by any goroutine.
 type errorBox struct{ first atomic.Pointer[error] }
 
-func (b *errorBox) put(err error) {
+// promise is kgo.Client.Produce's.
+func (b *errorBox) promise(_ *kgo.Record, err error) {
 	if err != nil {
 		b.first.CompareAndSwap(nil, &err)
 	}

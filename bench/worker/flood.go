@@ -68,14 +68,14 @@ type flooding struct {
 	backlog int     // of the flooding tenant
 	rate    float64 // at which it was stored
 	rows    *testenv.RealRows
+	record  func(*firetrail.Event) (*kgo.Record, error)
 	cl      *kgo.Client
-	topic   string
 	lost    errorBox
 }
 
 func (f *flooding) measure(t *tb) (o outcome, err error) {
 	f.topic, f.letters = testenv.Topic(t, f.brokers, floodOthers+1), testenv.Topic(t, f.brokers, 1)
-	f.rows = testenv.NewRealRows(t)
+	f.rows, f.record = testenv.NewRealRows(t), recorder()
 	f.cl, err = kgo.NewClient(kgo.SeedBrokers(f.brokers...), kgo.DefaultProduceTopic(f.topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MaxBufferedRecords(50_000))
 	if err != nil {
@@ -135,19 +135,14 @@ func (f *flooding) trickle(ctx context.Context, until time.Time) error {
 // produce produces n events of the tenant, recorded now.
 func (f *flooding) produce(ctx context.Context, tenant string, partition int32, n int) error {
 	rows := f.rows.Take(n)
-	headers := make([]kgo.RecordHeader, 0, 1)
-	for _, h := range firetrail.CloudEventHeaders() {
-		headers = append(headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
-	}
 	for i := range rows {
 		rows[i].Tenant, rows[i].Recorded = tenant, time.Now()
-		value, err := rows[i].AppendCloudEvent(nil)
+		rec, err := f.record(&rows[i].Event)
 		if err != nil {
 			return err
 		}
-		f.cl.Produce(ctx, &kgo.Record{Key: []byte(tenant), Value: value, Headers: headers, Partition: partition}, func(_ *kgo.Record, err error) {
-			f.lost.put(err)
-		})
+		rec.Partition = partition
+		f.cl.Produce(ctx, rec, f.lost.promise)
 	}
 	return f.lost.err()
 }
