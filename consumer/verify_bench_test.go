@@ -38,54 +38,27 @@ func BenchmarkVerify(b *testing.B) {
 		db, err := sql.Open("sqlite", path)
 		require.NoError(b, err)
 		defer func() { require.NoError(b, db.Close()) }()
-		benchVerify(b, s, func() (n int) {
-			rows, err := db.QueryContext(b.Context(), `SELECT source, seq, id, created_at, action = 'firetrail.closed' FROM audit_events
-				WHERE tenant_id = 'a' ORDER BY source, seq`)
+		benchVerify(b, s, func() int {
+			const ordered = `SELECT source, seq, id, created_at, action = 'firetrail.closed' FROM audit_events
+				WHERE tenant_id = 'a' ORDER BY source, seq`
+			rows, err := db.QueryContext(b.Context(), ordered) //nolint:rowserrcheck // countRows checks it
 			require.NoError(b, err)
-			defer func() { require.NoError(b, rows.Close()) }()
-			for rows.Next() {
-				var (
-					source  string
-					seq, at int64
-					id      []byte
-					closes  bool
-				)
-				require.NoError(b, rows.Scan(&source, &seq, &id, &at, &closes))
-				n++
-			}
-			require.NoError(b, rows.Err())
-			return n
+			return countRows(b, rows, new(string), new(int64), new([]byte), new(int64), new(bool))
 		})
 	})
 	b.Run("clickhouse", func(b *testing.B) {
-		server := testenv.SharedClickHouse(b)
-		cfg := clickhouse.Config{
-			Addrs: []string{server.Addr()}, Database: server.Database(b), User: testenv.ClickHouseUser, Password: testenv.ClickHousePassword,
-		}
+		_, cfg := clickHouse(b, clickhouse.Native)
 		s, err := clickhouse.Open(b.Context(), cfg)
 		require.NoError(b, err)
 		fillVerified(b, s)
 		bare, err := ch.Open(&ch.Options{Addr: cfg.Addrs, Auth: ch.Auth{Database: cfg.Database, Username: cfg.User, Password: cfg.Password}})
 		require.NoError(b, err)
 		defer func() { require.NoError(b, bare.Close()) }()
-		benchVerify(b, s, func() (n int) {
+		benchVerify(b, s, func() int {
 			rows, err := bare.Query(b.Context(), `SELECT source, seq, id, time_us, action = 'firetrail.closed' FROM audit_events
 				WHERE tenant_id = 'a' ORDER BY source, seq`)
 			require.NoError(b, err)
-			defer func() { require.NoError(b, rows.Close()) }()
-			for rows.Next() {
-				var (
-					source string
-					seq    uint64
-					id     [16]byte
-					at     int64
-					closes uint8
-				)
-				require.NoError(b, rows.Scan(&source, &seq, &id, &at, &closes))
-				n++
-			}
-			require.NoError(b, rows.Err())
-			return n
+			return countRows(b, rows, new(string), new(uint64), new([16]byte), new(int64), new(uint8))
 		})
 	})
 	b.Run("libsql", func(b *testing.B) {
@@ -95,6 +68,24 @@ func BenchmarkVerify(b *testing.B) {
 		fillVerified(b, s)
 		benchVerify(b, s, nil)
 	})
+}
+
+// answer is what both drivers call rows.
+type answer interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close() error
+}
+
+// countRows reads all rows into dest, and says how many there were.
+func countRows(b *testing.B, rows answer, dest ...any) (n int) {
+	defer func() { require.NoError(b, rows.Close()) }()
+	for ; rows.Next(); n++ {
+		require.NoError(b, rows.Scan(dest...))
+	}
+	require.NoError(b, rows.Err())
+	return n
 }
 
 func fillVerified(b *testing.B, sink sinkers.Sinker) {

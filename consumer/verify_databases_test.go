@@ -31,7 +31,7 @@ type verified interface {
 }
 
 // clickHouse returns the server that the tests share, and the settings of a database of its own there.
-func clickHouse(t *testing.T, protocol string) (*testenv.ClickHouse, clickhouse.Config) {
+func clickHouse(t testing.TB, protocol string) (*testenv.ClickHouse, clickhouse.Config) {
 	server := testenv.SharedClickHouse(t)
 	cfg := clickhouse.Config{
 		Addrs: []string{server.Addr()}, Protocol: protocol, Database: server.Database(t),
