@@ -19,10 +19,11 @@ type item struct {
 
 // batch is records that are written together, each with the row it was decoded to. The zero batch is empty.
 type batch struct {
-	items []item
-	rows  []sinkers.Row // nil until they are decoded
-	whole bool          // nobody else has a part of rows
-	bytes int64         // as in Kafka
+	items  []item
+	rows   []sinkers.Row // nil until they are decoded
+	whole  bool          // nobody else has a part of rows
+	bytes  int64         // as in Kafka
+	sample bool          // see pace
 
 	tries    int       // how often it was written in vain
 	failedAt time.Time // when it failed first

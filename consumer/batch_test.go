@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -85,57 +84,4 @@ func TestLettersDontSlowBatches(t *testing.T) {
 		require.Less(t, time.Since(began), 50*time.Millisecond)
 		r.stop()
 	})
-}
-
-// The pace: halved while writes take too long and halving helps, doubled where they are quick; without a partition
-// that has caught up, or long after, it bounds nothing.
-func TestPace(t *testing.T) {
-	p := newPace(Batch{MaxSize: 10_000, MinFlushInterval: 100 * time.Millisecond})
-	now := time.Now()
-	wrote := func(each, row time.Duration) int {
-		for range 30 {
-			p.wrote(p.rows, false, each+time.Duration(p.rows)*row)
-		}
-		return p.rows
-	}
-	require.Equal(t, 312, wrote(0, 100*time.Microsecond), "31 ms")
-	require.Equal(t, 10_000, wrote(0, time.Microsecond), "10 ms")
-	require.GreaterOrEqual(t, wrote(90*time.Millisecond, 100*time.Microsecond), 300, "smaller ones hardly save anything")
-	wrote(0, time.Millisecond)
-	require.GreaterOrEqual(t, p.rows, fewest)
-	require.Equal(t, 10_000, p.limit(now), "nobody else is there")
-	p.quick, p.quickAt = newPartition(source{testTopic, 1}), now
-	require.Less(t, p.limit(now), 100)
-	require.Equal(t, 10_000, p.limit(now.Add(time.Hour)))
-	p.quick.high = 5
-	require.Equal(t, 10_000, p.limit(now), "it is behind itself")
-}
-
-// Where rows are so large that a batch is full of bytes long before it has MaxSize rows, it is those that are halved and doubled.
-func TestPaceOfLargeRows(t *testing.T) {
-	p := newPace(Batch{MaxSize: 10_000, MinFlushInterval: 100 * time.Millisecond})
-	wrote := func(row time.Duration) int {
-		for range 30 {
-			rows := min(p.rows, 2_000) // what the bytes allow
-			p.wrote(rows, rows == 2_000, time.Duration(rows)*row)
-		}
-		return p.rows
-	}
-	require.Equal(t, 500, wrote(100*time.Microsecond), "50 ms")
-	require.GreaterOrEqual(t, wrote(time.Microsecond), 2_000)
-	require.Equal(t, 500, wrote(100*time.Microsecond))
-}
-
-// Writes that take about as long whatever their size stay large: by chance one that was halved may look quicker.
-func TestPaceOfEvenWrites(t *testing.T) {
-	p := newPace(Batch{MaxSize: 10_000, MinFlushInterval: 100 * time.Millisecond})
-	rnd := rand.New(rand.NewPCG(1, 2))
-	few := 0
-	for range 10_000 {
-		p.wrote(p.rows, false, time.Duration((0.6+0.8*rnd.Float64())*float64(time.Second)))
-		if p.rows < 10_000/8 {
-			few++
-		}
-	}
-	require.Less(t, few, 500)
 }

@@ -124,8 +124,9 @@ type Config struct {
 // written as soon as the sink is idle, but no sooner than MinFlushInterval after the one before.
 //
 // Each partition has an equal share of a batch's bytes, and what it doesn't need is the others': one that is
-// flooded holds up itself. While one is, and others have caught up, batches are as small as it takes for a write to
-// last no longer than half of MinFlushInterval, as far as smaller ones are quicker.
+// flooded holds up itself. While one is, and others have caught up, batches are so small that their rows take about a quarter of
+// MinFlushInterval to write, or half of it where a write takes long whatever its rows, and what comes of the others joins
+// the next one that is written.
 type Batch struct {
 	// MaxSize is the most rows. Default 10,000.
 	MaxSize int

@@ -1,6 +1,9 @@
 package consumer
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
 	// fewest is how many rows a batch isn't made smaller than.
@@ -9,70 +12,129 @@ const (
 	quickFor = time.Minute
 )
 
-// pace bounds the rows of a batch while some partitions are behind and others have caught up: a record of the
-// latter waits for the write under way before its own is written, and no batch is cut meanwhile, which it would have to wait
-// for as well. So that the flood costs it less than it waits anyway, each of the two is to take no longer than half of
-// Batch.MinFlushInterval. Without such company batches are as large as MaxSize allows. It is guarded by the flow's mutex.
+// pace bounds the rows of a batch while some partitions are behind and others have caught up: a record of the latter waits for the
+// write under way and then for its own, in which those that are behind have their share. Without such company batches are as large
+// as MaxSize allows. It is guarded by the flow's mutex.
+//
+// A write takes some time whatever its rows, and some for each of them; both are estimated from the writes there were. The first
+// nobody can save, and without a flood a record waits for it too, after up to Batch.MinFlushInterval. So the rows of a batch may
+// take a quarter of that interval, or as long as the write takes without them, up to half of the interval: two writes take no more than
+// twice what the record would wait for anyway. But they always may take a third of what the write takes without them, so that those
+// that are behind keep a quarter of the rate they would have in large batches, and half of it where a write takes up to half the interval.
 type pace struct {
-	target  time.Duration // of a write; 0: any
-	max     int           // Batch.MaxSize
-	rows    int           // what can be written in that time, as far as is known
-	before  time.Duration // what a write took before rows was halved; 0: it was not halved last
-	best    float64       // rows a second, of the quickest write
-	quick   *partition    // that had caught up last
-	quickAt time.Time     // when a record of it came
+	flush time.Duration // Batch.MinFlushInterval; 0: a batch may take any time
+	max   int           // Batch.MaxSize
+	rows  int           // of a batch, as far as is known
+	cuts  int           // of batches
+	costs costs
+	quick *partition // that had caught up last
+	at    time.Time  // when a record of it came
 }
 
 func newPace(b Batch) pace {
-	return pace{target: max(b.MinFlushInterval, 0) / 2, max: b.MaxSize, rows: b.MaxSize}
+	return pace{flush: max(b.MinFlushInterval, 0), max: b.MaxSize, rows: b.MaxSize}
+}
+
+// Of every so many batches one is the smaller by so much: what a row costs can't be known from batches of one size.
+const (
+	sampleEvery = 8
+	samplePart  = 4
+)
+
+// sampling reports whether the next batch is such a one.
+func (p *pace) sampling() bool { return p.cuts%sampleEvery == sampleEvery-1 }
+
+// cut says that a batch is being cut, and returns whether it is a sample.
+func (p *pace) cut(now time.Time) (sample bool) {
+	sample = p.sampling() && p.bounds(now)
+	p.cuts++
+	return sample
 }
 
 // limit is the most rows of a batch.
 func (p *pace) limit(now time.Time) int {
-	if p.bounds(now) {
-		return p.rows
+	switch {
+	case !p.bounds(now):
+		return p.max
+	case p.sampling():
+		return max(p.rows/samplePart, 1)
 	}
-	return p.max
+	return p.rows
 }
+
+// came says that a record of part came, which has caught up.
+func (p *pace) came(part *partition, now time.Time) { p.quick, p.at = part, now }
 
 // bounds reports whether somebody waits for quick writes.
 func (p *pace) bounds(now time.Time) bool {
-	return p.target > 0 && p.quick.caughtUp() && !p.quick.gone && now.Sub(p.quickAt) < quickFor
+	return p.flush > 0 && p.quick.caughtUp() && !p.quick.gone && now.Sub(p.at) < quickFor
 }
 
-// dearest is how many times as long small batches may take for the same rows: beyond it quick writes would leave the
-// partition that is behind further and further behind.
-const dearest = 4
+// dearest is how many times as long as its rows a write may take without them: beyond it quick writes would leave who is behind
+// further and further behind.
+const dearest = 3
 
-// wrote takes note of how long a write took. One of fewer rows than there may be says nothing, unless it was full, that is, had as
-// many bytes as there may be; nor does one of more, which was cut before, but how quick the database can be.
-func (p *pace) wrote(rows int, full bool, took time.Duration) {
-	if full && rows < p.rows {
-		p.rows = max(rows, 1)
+// wrote takes note of how long a write took. From one to the next batches get twice or half as large at the most, so that a
+// single one decides little, and that the bound is never far from what batches have whose size something else bounds,
+// such as the memory.
+func (p *pace) wrote(b *batch, took time.Duration) {
+	p.costs.add(b.len(), took)
+	full := b.len() // would a batch be
+	if b.sample {
+		full *= samplePart
 	}
-	if rows < p.rows*3/4 {
-		return
+	write, row := p.costs.estimate()
+	flush, want := p.flush.Seconds(), p.max
+	may := max(flush/4, min(write, flush/2), write/dearest)
+	if row*float64(p.max) > may {
+		want = int(may / row)
 	}
-	rate := float64(rows) / max(took, time.Microsecond).Seconds()
-	slow := rate*dearest < p.best
-	if p.best = max(p.best, rate); slow && (full || p.rows == p.max) {
-		p.best, slow = rate, false // it is no longer as quick as it was
+	p.rows = min(max(min(want, full*2), p.rows/2, fewest), p.max)
+}
+
+// costs estimates what a write takes whatever its rows, and for each of them, by the method of least squares, from the writes
+// there were, of which the latest weigh most. What counts is by which part of the time a write took the estimate is wrong, so
+// that one that was held up by something else weighs little.
+type costs struct {
+	n, rows, took     float64 // sums, of weights, and of what is weighed
+	rowsRows, rowTook float64
+}
+
+// lasting is the weight of a write at the next one.
+const lasting = 1 - 1.0/64
+
+func (c *costs) add(rows int, took time.Duration) {
+	x, y := float64(rows), max(took, time.Microsecond).Seconds()
+	keep := lasting
+	if write, row := c.estimate(); c.n > 0 {
+		// When the database has become slower, the quick writes of before would weigh most for long.
+		keep *= min(1, math.Sqrt(2*(write+row*x)/y))
 	}
-	if rows > p.rows*5/4 {
-		return
+	w := 1 / (y * y)
+	c.n = c.n*keep + w
+	c.rows = c.rows*keep + w*x
+	c.took = c.took*keep + w*y
+	c.rowsRows = c.rowsRows*keep + w*x*x
+	c.rowTook = c.rowTook*keep + w*x*y
+}
+
+// estimate returns the seconds a write takes without its rows, and those of each row. Where all batches had about as many it is the
+// rows that count as what takes the time: the next batch is smaller then, and tells.
+func (c *costs) estimate() (write, row float64) {
+	if c.n == 0 {
+		return 0, 0
 	}
+	spread := c.n*c.rowsRows - c.rows*c.rows
+	if spread < c.n*c.rowsRows/1000 {
+		return 0, c.rowTook / c.rowsRows
+	}
+	row = (c.n*c.rowTook - c.rows*c.took) / spread
+	write = (c.took - row*c.rows) / c.n
 	switch {
-	case slow: // it came to this by some writes that were quick by chance
-		p.rows, p.before = min(p.rows*2, p.max), 0
-	case took <= p.target/2:
-		p.rows, p.before = min(p.rows*2, p.max), 0
-	case took <= p.target:
-		p.before = 0
-	case p.before > 0 && took > p.before*3/4: // the halving saved next to nothing: it is not the rows that take the time
-		p.rows, p.before = min(p.rows*2, p.max), 0
-	case p.rows >= 2*fewest:
-		p.rows, p.before = p.rows/2, took
-	default:
-		p.before = 0
+	case row < 0:
+		return c.took / c.n, 0
+	case write < 0:
+		return 0, c.rowTook / c.rowsRows
 	}
+	return write, row
 }

@@ -1,6 +1,9 @@
 package consumer
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // quantum is what a partition may put into a batch at each of its turns, in bytes: small beside a batch, so that
 // whoever has little waiting is in the next one.
@@ -21,21 +24,30 @@ type queue struct {
 	bytes  int64
 	memory int64
 
-	idle  bool      // nothing is being written
+	idle  bool      // the writer waits for a batch
 	ahead int       // batches that were cut and are not being written yet
 	last  time.Time // when a batch was cut
 	pace  pace
 }
 
-// writing says whether the writer has a batch in hand, or waits for one.
-func (f *flow) writing(is bool) {
+// writerIdle says that the writer waits for a batch.
+func (f *flow) writerIdle() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.queue.idle = !is; is {
-		f.queue.ahead--
-	} else {
-		signal(f.wake)
-	}
+	f.queue.idle = true
+	signal(f.wake)
+}
+
+// writing says that the writer has taken b to be written now, and returns what is to be written with it and isn't decoded yet; nil if
+// that is nothing.
+func (f *flow) writing(b *batch) (late *batch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queue.idle = false
+	f.queue.ahead--
+	late = f.queue.latecomers(b, time.Now())
+	signal(f.wake)
+	return late
 }
 
 // passed says that a batch was cut of which nothing is to be written.
@@ -49,7 +61,7 @@ func (f *flow) passed() {
 func (f *flow) wrote(b *batch, took time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.queue.pace.wrote(b.len(), b.bytes >= f.queue.limits.MaxBytes*3/4, took)
+	f.queue.pace.wrote(b, took)
 }
 
 // backlog is what waits of a partition.
@@ -79,7 +91,7 @@ func (q *queue) add(it item, bytes int64, now time.Time) {
 	q.bytes += bytes
 	q.memory += it.size
 	if s.caughtUp() {
-		q.pace.quick, q.pace.quickAt = s.part, now
+		q.pace.came(s.part, now)
 	}
 }
 
@@ -125,7 +137,7 @@ func (q *queue) limit(now time.Time) int {
 
 // dueIn returns how long it is until a batch is due; false when nothing waits.
 func (q *queue) dueIn(now time.Time, hurry bool) (time.Duration, bool) {
-	if q.rows == 0 || !q.patient && (!q.idle || q.ahead > 0) && q.pace.bounds(now) { // the writer will say when it has time
+	if q.rows == 0 || !q.patient && q.ahead > 0 && q.pace.bounds(now) { // the writer will say when it has taken that
 		return 0, false
 	}
 	if hurry || q.full(now) {
@@ -159,7 +171,7 @@ func (q *queue) next(now time.Time, hurry bool) (*batch, time.Duration) {
 // cut takes a batch from the queue, which isn't empty.
 func (q *queue) cut(now time.Time) *batch {
 	limit := q.limit(now)
-	b := &batch{items: make([]item, 0, min(q.rows, limit))}
+	b := &batch{items: make([]item, 0, min(q.rows, limit)), sample: q.pace.cut(now)}
 	for q.rows > 0 && b.len() < limit {
 		s := q.active[0]
 		if !q.begun {
@@ -200,6 +212,48 @@ func (q *queue) take(s *backlog, b *batch, limit int) (full bool) {
 		s.head++
 	}
 	return false
+}
+
+// latecomers takes what waits of partitions that have caught up, for b, which was cut and decoded ahead and is to be written now: so
+// the database need not wait for the decoding, nor these rows for a second write. It returns nil where nothing waits, and
+// where more batches were cut already, which the rows of a partition must not overtake.
+func (q *queue) latecomers(b *batch, now time.Time) *batch {
+	if q.patient || q.ahead > 0 || !q.pace.bounds(now) {
+		return nil
+	}
+	n, bytes := b.len(), b.bytes
+	limit := min(n+max(n/4, fewest), q.limits.MaxSize)
+	for more, full := true, false; more && !full; {
+		more = false
+		for _, s := range q.active {
+			if s.head == len(s.wait) || !s.caughtUp() {
+				continue
+			}
+			s.credit += quantum
+			full = q.take(s, b, limit) || b.len() >= limit
+			if more = more || s.head < len(s.wait); full {
+				break
+			}
+		}
+	}
+	if b.len() == n {
+		return nil
+	}
+	q.dropEmpty()
+	q.last = now
+	late := &batch{items: b.items[n:], bytes: b.bytes - bytes}
+	b.items, b.bytes = b.items[:n:n], bytes
+	return late
+}
+
+// dropEmpty takes what is empty out of the round.
+func (q *queue) dropEmpty() {
+	first := q.active[0]
+	q.active = slices.DeleteFunc(q.active, func(s *backlog) bool { return s.head == len(s.wait) })
+	if len(q.active) == 0 || q.active[0] != first {
+		q.begun = false
+	}
+	q.latest = nil
 }
 
 // drop takes the first backlog, which is empty, out of the round.

@@ -207,6 +207,7 @@ func (w *Worker) leave(hard context.Context, fenced bool) {
 		w.log.Warn("leaving the group failed", "err", err)
 	}
 	w.client.CloseAllowingRebalance()
+	w.client.AllowRebalance() // the client leaves once more as it closes, in a goroutine that it doesn't wait for
 }
 
 // runLetterDir tries the directory's waiting letters again, from time to time.

@@ -30,7 +30,7 @@ type writer struct {
 // longer waited for: what can't be written is left to the next owner of its partition.
 func (w *writer) run(soft, hard context.Context, batches <-chan *batch) error {
 	for {
-		w.flow.writing(false)
+		w.flow.writerIdle()
 		var due <-chan time.Time
 		if !w.suspect.due.IsZero() {
 			due = time.After(time.Until(w.suspect.due))
@@ -42,8 +42,7 @@ func (w *writer) run(soft, hard context.Context, batches <-chan *batch) error {
 			if !ok {
 				return nil
 			}
-			w.flow.writing(true)
-			if b = w.flow.hold(b); b != nil && !w.write(soft, hard, b) {
+			if b = w.flow.hold(w.withLatecomers(b)); b != nil && !w.write(soft, hard, b) {
 				for range batches { // nor would the others be written
 				}
 				return nil
@@ -55,6 +54,20 @@ func (w *writer) run(soft, hard context.Context, batches <-chan *batch) error {
 		}
 		w.settle(hard)
 	}
+}
+
+// withLatecomers returns b with what is to be written with it. Records of it that are letters are sent as such.
+func (w *writer) withLatecomers(b *batch) *batch {
+	late := w.flow.writing(b)
+	if late == nil {
+		return b
+	}
+	late, letters := decodeBatch(late, make([]sinkers.Row, late.len()), time.Now(), 1)
+	for _, l := range letters {
+		w.post.send(l)
+	}
+	b.append(late)
+	return b
 }
 
 // settle has committed what is done, and reported.

@@ -152,7 +152,7 @@ func report(s *settings, rounds []round) {
 	table("Ratios, in each round by itself; their median", lines)
 }
 
-func values(rounds []round, of func(round) float64) []float64 {
+func values[R any](rounds []R, of func(R) float64) []float64 {
 	out := make([]float64, len(rounds))
 	for i, r := range rounds {
 		out[i] = of(r)
