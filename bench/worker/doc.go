@@ -6,6 +6,7 @@
 //	go run -tags integration ./worker -lag 10000000       memory of a worker that has so many records to catch up with
 //	go run -tags integration ./worker -scale              1, 2 and 4 workers, each held to a part of a processor
 //	go run -tags integration ./worker -flood -events N    what tenants wait beside one that has N events waiting
+//	go run -tags integration ./worker -flood -times 100   and beside one that has a hundred times as many
 //
 // Whatever is measured is a process of its own, so that its processor time and memory are its own too: this program
 // again, or the test binary of a sink's package, whose BenchmarkBare is the bare loop. A rate begins with the first

@@ -36,7 +36,7 @@ type floodRound struct {
 }
 
 // flood measures what the events of three tenants take from being produced to being committed, beside a fourth that has all of
-// the topic's events waiting in a partition of its own, and without it.
+// the topic's events waiting in a partition of its own, or produces so many times as many, and without it.
 func flood(t *tb, s *settings) error {
 	lines := [][]string{{
 		"worker to", "p50 without", "p50 with", "p99 without", "p99 with", "ratio", "in the rounds", "flood's events/s", "target",
@@ -52,8 +52,12 @@ func flood(t *tb, s *settings) error {
 		}
 		lines = append(lines, floodLine(name, rounds))
 	}
-	table(fmt.Sprintf("From Fire to commit, of tenants with %d events a second each beside one with %d waiting, and without it; median of %d",
-		time.Second/floodEvery, s.events, s.rounds), lines)
+	beside := fmt.Sprintf("with %d waiting", s.events)
+	if s.times > 0 {
+		beside = fmt.Sprintf("with %d times as many", s.times)
+	}
+	table(fmt.Sprintf("From Fire to commit, of tenants with %d events a second each beside one %s, and without it; median of %d",
+		time.Second/floodEvery, beside, s.rounds), lines)
 	return nil
 }
 
@@ -62,7 +66,10 @@ func (s *settings) floodRound(t *tb, name string) (r floodRound, err error) {
 	if r.without, err = without.measure(t); err != nil {
 		return r, err
 	}
-	with := &flooding{settings: s, sink: name, backlog: s.events}
+	with := &flooding{settings: s, sink: name, backlog: s.events, times: s.times}
+	if s.times > 0 {
+		with.backlog = 0
+	}
 	r.with, err = with.measure(t)
 	r.rate = with.rate
 	return r, err
@@ -93,6 +100,7 @@ type flooding struct {
 	*settings
 	sink    string
 	backlog int     // of the flooding tenant
+	times   int     // its events for each of another's, as they are produced
 	rate    float64 // at which it was stored
 	rows    *testenv.RealRows
 	record  func(*firetrail.Event) (*kgo.Record, error)
@@ -149,6 +157,11 @@ func (f *flooding) trickle(ctx context.Context, until time.Time) error {
 	for now := range tick.C {
 		if now.After(until) {
 			return cmp.Or(f.cl.Flush(ctx), f.lost.err())
+		}
+		if f.times > 0 {
+			if err := f.produce(ctx, floodTenant, 0, f.times); err != nil {
+				return err
+			}
 		}
 		for i := range floodOthers {
 			if err := f.produce(ctx, fmt.Sprint("other-", i), int32(i+1), 1); err != nil {

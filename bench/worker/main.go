@@ -31,6 +31,7 @@ type settings struct {
 	lag     int
 	scale   bool
 	flood   bool
+	times   int
 	profile string
 	brokers []string
 	topic   string
@@ -63,6 +64,7 @@ func run(t *tb, args []string) error {
 	fl.IntVar(&s.lag, "lag", 0, "measure the memory of a worker with so many records of lag instead")
 	fl.BoolVar(&s.scale, "scale", false, "measure 1, 2 and 4 workers instead")
 	fl.BoolVar(&s.flood, "flood", false, "measure what tenants wait beside one that has all of the topic's events waiting instead")
+	fl.IntVar(&s.times, "times", 0, "with -flood: that one produces so many times the others' events instead of having -events waiting")
 	fl.StringVar(&s.profile, "profile", "", "folder for processor profiles of the workers (default: none are made)")
 	if err := fl.Parse(args); err != nil {
 		return err
@@ -75,6 +77,9 @@ func run(t *tb, args []string) error {
 	}
 	if s.rounds < 1 || s.events < 1000 {
 		return errors.New("-rounds must be 1 or more, -events 1000 or more")
+	}
+	if s.times < 0 || s.times > 0 && !s.flood {
+		return errors.New("-times must be 1 or more, and given with -flood")
 	}
 	if s.profile != "" {
 		var err error
