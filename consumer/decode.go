@@ -105,11 +105,7 @@ func (s *decodeStage) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b, letters := decodeBatch(b, s.rows.get(b.len()), time.Now(), runtime.GOMAXPROCS(0))
-		for _, l := range letters {
-			s.post.send(l)
-		}
-		if b.len() == 0 {
+		if b = s.decode(b, s.rows.get(b.len()), runtime.GOMAXPROCS(0)); b.len() == 0 {
 			s.flow.passed()
 			continue
 		}
@@ -119,6 +115,15 @@ func (s *decodeStage) run(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// decode is decodeBatch, and hands the letters over to the postman.
+func (w *Worker) decode(b *batch, rows []sinkers.Row, goroutines int) *batch {
+	b, letters := decodeBatch(b, rows, time.Now(), goroutines)
+	for _, l := range letters {
+		w.post.send(l)
+	}
+	return b
 }
 
 // rowPool keeps the memory of rows that are stored for those of the next batches. The garbage collector takes what is not

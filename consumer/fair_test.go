@@ -213,15 +213,10 @@ func TestCoPartitionedWaitsForWhatIsAhead(t *testing.T) {
 	q := newQueue(Batch{MaxSize: 1000, MaxBytes: 1 << 20, FlushInterval: time.Second})
 	flooded, others := newPartition(source{testTopic, 0}), []*partition{newPartition(source{testTopic, 1}), newPartition(source{testTopic, 2})}
 	now := time.Now()
-	put := func(p *partition, n int) {
-		for range n {
-			q.add(item{part: p, n: p.add(p.read+1, 0, now)}, 100, now)
-		}
-	}
 	for _, p := range others {
-		put(p, 20_000)
+		put(&q, p, 20_000, 100, now)
 	}
-	put(flooded, 5_000)
+	put(&q, flooded, 5_000, 100, now)
 	written, ahead := map[*partition]uint64{}, 0
 	for written[flooded] < 5_000 {
 		b := q.cut(now)

@@ -63,11 +63,7 @@ func (w *Worker) runLanes(hard context.Context) error {
 func (l *lane) visit(hard context.Context, b *batch) (left leftover) {
 	w := l.writer
 	if b != nil && b.rows == nil {
-		var letters []*letter
-		b, letters = decodeBatch(b, w.rows.get(b.len()), time.Now(), max(runtime.GOMAXPROCS(0)/2, 1))
-		for _, letter := range letters {
-			w.post.send(letter)
-		}
+		b = w.decode(b, w.rows.get(b.len()), max(runtime.GOMAXPROCS(0)/2, 1))
 	}
 	if b != nil && b.len() > 0 {
 		if b = w.flow.hold(b); b != nil {

@@ -56,17 +56,11 @@ func (w *writer) run(soft, hard context.Context, batches <-chan *batch) error {
 	}
 }
 
-// withLatecomers returns b with what is to be written with it. Records of it that are letters are sent as such.
+// withLatecomers returns b with what is to be written with it.
 func (w *writer) withLatecomers(b *batch) *batch {
-	late := w.flow.writing(b)
-	if late == nil {
-		return b
+	if late := w.flow.writing(b); late != nil {
+		b.append(w.decode(late, make([]sinkers.Row, late.len()), 1))
 	}
-	late, letters := decodeBatch(late, make([]sinkers.Row, late.len()), time.Now(), 1)
-	for _, l := range letters {
-		w.post.send(l)
-	}
-	b.append(late)
 	return b
 }
 
