@@ -207,7 +207,9 @@ func (w *Worker) leave(hard context.Context, fenced bool) {
 		w.log.Warn("leaving the group failed", "err", err)
 	}
 	w.client.CloseAllowingRebalance()
-	w.client.AllowRebalance() // the client leaves once more as it closes, in a goroutine that it doesn't wait for
+	// Closing leaves once more, in a goroutine that nobody waits for, since the group was left; and polls once more, which blocks
+	// rebalances if it finds anything. Where the poll comes first, that goroutine waits for what only we can allow.
+	w.client.AllowRebalance()
 }
 
 // runLetterDir tries the directory's waiting letters again, from time to time.
