@@ -86,12 +86,22 @@ func (q *queue) add(it item, bytes int64, now time.Time) {
 		s = q.backlog(it.part)
 		q.latest = s
 	}
+	s.compact()
 	s.wait = append(s.wait, waiting{it, bytes, now})
 	q.rows++
 	q.bytes += bytes
 	q.memory += it.size
 	if s.caughtUp() {
 		q.pace.came(s.part, now)
+	}
+}
+
+// compact gives back the place of what was taken: a partition that is behind may have something waiting for as long as it is.
+func (s *backlog) compact() {
+	if s.head >= 4096 && s.head*2 >= len(s.wait) {
+		n := copy(s.wait, s.wait[s.head:])
+		clear(s.wait[n:])
+		s.wait, s.head = s.wait[:n], 0
 	}
 }
 

@@ -126,3 +126,15 @@ func TestQueueLosesNothing(t *testing.T) {
 		require.Empty(t, q.active)
 	}
 }
+
+// A partition that is never done, as in a long backlog, takes memory for what waits of it alone.
+func TestBacklogIsCompacted(t *testing.T) {
+	now := time.Now()
+	q, behind, _ := filled(joinLimits, 20_000, now)
+	for range 100 {
+		require.Equal(t, 10_000, q.cut(now).len())
+		put(&q, behind, 10_000, 100, now)
+	}
+	require.Equal(t, 20_000, q.rows)
+	require.Less(t, cap(q.active[0].wait), 100_000)
+}
