@@ -55,6 +55,7 @@ func (f *flow) passed() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.queue.ahead--
+	signal(f.wake)
 }
 
 // wrote says how long the write of b took.

@@ -192,6 +192,28 @@ func TestStopInAnOutage(t *testing.T) {
 	})
 }
 
+// So it does where the batches are kept short for others, and more of what waits could be cut.
+func TestStopInAnOutageBesideAFlood(t *testing.T) {
+	inWorld(t, 2, func(t *testing.T, w *world) {
+		w.sink.OnWrite(atSpeed(1_000, 0))
+		r := w.start(func(c *Config) { c.MaxInFlightBytes = 8 << 20 })
+		for range 10 {
+			w.events(1_000, 0)
+		}
+		w.events(1, 1)
+		w.await("quick writes", func() bool {
+			r.flow.mu.Lock()
+			defer r.flow.mu.Unlock()
+			return r.flow.queue.pace.bounds(time.Now()) && r.flow.queue.pace.rows < 500
+		})
+		w.sink.Away(errors.New("away"))
+		w.await("pause", func() bool { return r.Stats().State == Paused })
+		began := time.Now()
+		r.stop()
+		require.Less(t, time.Since(began), DefaultShutdownTimeout)
+	})
+}
+
 func TestStopDrains(t *testing.T) {
 	inWorld(t, 1, func(t *testing.T, w *world) {
 		w.sink.OnWrite(sinkertest.Delay(5 * time.Second))

@@ -44,6 +44,7 @@ func (w *writer) run(soft, hard context.Context, batches <-chan *batch) error {
 			}
 			if b = w.flow.hold(w.withLatecomers(b)); b != nil && !w.write(soft, hard, b) {
 				for range batches { // nor would the others be written
+					w.flow.passed()
 				}
 				return nil
 			}
