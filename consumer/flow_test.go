@@ -218,3 +218,16 @@ func TestFloodIsOneWhereSomebodyElseIsDone(t *testing.T) {
 		})
 	}
 }
+
+// A partition of which nothing was to be read since it was assigned isn't behind.
+func TestIdlePartitionIsNotBehind(t *testing.T) {
+	f := newFlow(60, Batch{})
+	for i := range int32(2) {
+		p := newPartition(source{testTopic, i})
+		p.from, p.high = 5, 9
+		f.parts[p.source] = p
+	}
+	require.True(t, f.allBehindLocked())
+	f.parts[source{testTopic, 1}].from = 9
+	require.False(t, f.allBehindLocked())
+}

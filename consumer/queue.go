@@ -121,7 +121,8 @@ func (q *queue) backlog(p *partition) *backlog {
 // caughtUp reports whether all that is known to be in the partition was read.
 func (s *backlog) caughtUp() bool { return s.part.caughtUp() }
 
-func (p *partition) caughtUp() bool { return p != nil && p.read >= p.high }
+// caughtUp reports whether all that is known to be in it was read, by whoever had it before too.
+func (p *partition) caughtUp() bool { return p != nil && p.next() >= p.high }
 
 func (q *queue) empty() bool { return q.rows == 0 }
 
