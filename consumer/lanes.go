@@ -167,7 +167,9 @@ func (ls *lanes) take(l *lane, now time.Time, hurry bool) (b *batch) {
 	return b
 }
 
-// putLane takes a lane out of the caller's hands, as the visit left it. One with nothing in it is forgotten.
+// putLane takes a lane out of the caller's hands, as the visit left it. One with nothing in it is forgotten. Where batches are
+// spilled one whose database is away isn't, so that those to come are spilled too; elsewhere it has something in it, unless that
+// went to another worker.
 func (f *flow) putLane(l *lane, left leftover) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -178,7 +180,7 @@ func (f *flow) putLane(l *lane, left leftover) {
 	if l.troubled {
 		f.lanes.troubled--
 	}
-	if l.rest == nil && l.again.IsZero() && !l.away() && l.queue.empty() {
+	if l.rest == nil && l.again.IsZero() && l.queue.empty() && (!l.away() || l.cfg.OnOutage != Spill) {
 		delete(f.lanes.all, l.tenant)
 	}
 	signal(f.wake)

@@ -333,6 +333,32 @@ func TestStopWhileATenantIsAway(t *testing.T) {
 	})
 }
 
+// A tenant whose partition another worker has now is away for that one alone.
+func TestAwayTenantMoves(t *testing.T) {
+	inWorld(t, 2, func(t *testing.T, w *world) {
+		f := newFleet()
+		var routers []*sinkers.Router
+		start := func() *running {
+			routers = append(routers, f.router(t, 4))
+			return w.start(func(c *Config) { c.Sink = routers[len(routers)-1] })
+		}
+		for i, tenant := range []string{"a", "b"} {
+			f.set(tenant, func(context.Context) error { return errDown })
+			w.produce(w.record(w.event(tenant), int32(i)))
+		}
+		one := start()
+		w.await("the outage", func() bool { return one.Stats().AwayTenants == 2 })
+		other := start()
+		w.await("the other's share", func() bool { return len(other.Stats().Partitions) == 1 && other.Stats().AwayTenants == 1 })
+		w.await("the rest", func() bool { return one.Stats().AwayTenants == 1 })
+		one.stop()
+		other.stop()
+		for _, r := range routers {
+			require.NoError(t, r.Close())
+		}
+	})
+}
+
 func TestSpillNeedsADurableDirectory(t *testing.T) {
 	f := newFleet()
 	router := f.router(t, 1)
