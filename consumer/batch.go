@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -46,6 +47,13 @@ func (b *batch) slice(from, to int) *batch {
 		part.bytes += recordBytes(part.items[i].rec)
 	}
 	return &part
+}
+
+// clone returns the batch with memory of its own: a slice keeps all of what it is of.
+func (b *batch) clone() *batch {
+	c := *b
+	c.rows, c.items = slices.Clone(b.rows), slices.Clone(b.items)
+	return &c
 }
 
 // halves returns the two halves of a batch; of one row, that alone.
@@ -118,13 +126,11 @@ func (b *batch) divide(out func(i int) bool) (rest, taken *batch) {
 
 // join returns the rows of all batches in one, with the history of the first.
 func join(batches []*batch) *batch {
-	all := *batches[0]
-	all.rows = append([]sinkers.Row(nil), all.rows...)
-	all.items = append([]item(nil), all.items...)
+	all := batches[0].clone()
 	for _, b := range batches[1:] {
 		all.append(b)
 	}
-	return &all
+	return all
 }
 
 // append adds the rows of o.

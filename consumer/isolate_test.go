@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -355,4 +357,18 @@ func TestNamedRowsOutOfRangeAreIgnored(t *testing.T) {
 	named := namedRows(&sinkers.BatchError{Rows: []sinkers.RowError{{Index: -1}, {Index: 1}, {Index: 2, Err: errStrange}}}, 2)
 	require.Len(t, named, 1)
 	require.True(t, strings.Contains(named[1].Error(), "without a reason"))
+}
+
+// A row that waits to be tried again keeps nothing else of its batch in memory.
+func TestSuspectKeepsNoBatch(t *testing.T) {
+	b := &batch{rows: make([]sinkers.Row, 3), items: make([]item, 3)}
+	for i := range b.items {
+		b.items[i].rec = &kgo.Record{Value: make([]byte, 100)}
+	}
+	other := weak.Make(b.items[0].rec)
+	var s suspects
+	s.add(&suspectRow{b: b.slice(1, 2)}, errStrange, noEvidence, 0)
+	runtime.GC()
+	require.Nil(t, other.Value())
+	require.Equal(t, 1, s.rows[0].b.len())
 }

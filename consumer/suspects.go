@@ -110,9 +110,9 @@ func (s *suspects) turn() []*batch {
 	return behind
 }
 
-// add takes a row that has failed again.
+// add takes a row that has failed again. It may wait for minutes, and for no more of its batch than it is.
 func (s *suspects) add(r *suspectRow, err error, ev evidence, fresh int64) {
-	r.err = err
+	r.b, r.err = r.b.clone(), err
 	s.open.add(r.b)
 	switch ev {
 	case eventsStored:
