@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,32 +17,37 @@ import (
 	"github.com/firetrail/firetrail/sinkers/sinkertest"
 )
 
-// In whatever order records are done, the mark is the first that isn't.
+// In whatever order records are done, the mark is behind the one before the first that isn't, with its epoch.
 func TestMarkIsBelowEverythingOpen(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := newPartition(source{testTopic, 0})
-		open := map[uint64]int64{} // number → offset
-		offset := int64(0)
+		var numbers []uint64
+		var ends []end // of the records
+		done := map[int]bool{}
+		var open []int
 		for range rapid.IntRange(1, 300).Draw(t, "steps") {
 			if len(open) == 0 || rapid.Bool().Draw(t, "add") {
-				offset += rapid.Int64Range(1, 3).Draw(t, "gap")
-				open[p.add(offset, 7, time.Time{})] = offset
+				e := end{p.last.offset + rapid.Int64Range(1, 3).Draw(t, "gap"), rapid.Int32Range(1, 9).Draw(t, "epoch")}
+				open = append(open, len(ends))
+				numbers = append(numbers, p.add(e.offset-1, e.epoch, time.Time{}))
+				ends = append(ends, e)
 			} else {
-				for n := range open { // any
-					p.done(n)
-					delete(open, n)
-					break
-				}
+				i := rapid.IntRange(0, len(open)-1).Draw(t, "which")
+				p.done(numbers[open[i]])
+				done[open[i]] = true
+				open = slices.Delete(open, i, i+1)
 			}
-			want := p.read
-			for _, o := range open {
-				want = min(want, o)
+			if rapid.IntRange(0, 9).Draw(t, "compact") == 0 {
+				p.compact()
 			}
-			if p.mark >= 0 && p.mark > want {
-				t.Fatalf("mark %d is above %d, which is open", p.mark, want)
+			want := -1
+			for done[want+1] {
+				want++
 			}
-			if len(open) == 0 && p.mark != offset+1 {
-				t.Fatalf("mark %d with all done up to %d", p.mark, offset)
+			if want < 0 {
+				require.EqualValues(t, -1, p.mark)
+			} else {
+				require.Equal(t, ends[want], end{p.mark, p.epoch})
 			}
 		}
 	})
@@ -64,6 +70,27 @@ func TestWindowIsCompacted(t *testing.T) {
 		p.done(n)
 	}
 	require.EqualValues(t, 100_000, p.mark)
+}
+
+// Nor does one record that waits keep those behind it that are done.
+func TestWindowKeepsWhatIsOpen(t *testing.T) {
+	p := newPartition(source{testTopic, 0})
+	first := p.add(0, 0, time.Time{})
+	var ns []uint64
+	for i := range int64(1_000_000) {
+		ns = append(ns, p.add(i+1, 0, time.Time{}))
+		if len(ns) == 1000 {
+			for _, n := range ns {
+				p.done(n)
+			}
+			ns = ns[:0]
+		}
+	}
+	require.EqualValues(t, -1, p.mark)
+	require.Less(t, cap(p.window), 20_000)
+	p.done(first)
+	require.EqualValues(t, 1_000_001, p.mark)
+	require.Empty(t, p.window)
 }
 
 func TestBatchesAreCut(t *testing.T) {

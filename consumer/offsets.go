@@ -1,6 +1,8 @@
 package consumer
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -17,18 +19,23 @@ type source struct {
 // under way for the first can't move the mark of the second. It is guarded by its flow's mutex.
 //
 // Records are done in any order: some wait for a batch, some as letters. What may be committed is the
-// low-water mark, below which all are done. The window holds every record from there on:
+// low-water mark, below which all are done. The window holds the records from there on:
 //
 //	offset   17   18   20   21   24      (19, 22 and 23 aren't records: compaction, transactions)
 //	done      x    x         x
-//	                    ▲ mark is 20: 18+1 would do as well, but not 21
+//	                    ▲ mark is 19, behind the record before the first that isn't done: not 21
+//
+// Those that are done leave it, the first ones and those in between, so that one that waits for hours, as for
+// a tenant's database that is away, doesn't fill the memory with all that came behind it.
 type partition struct {
 	source
 	topicID [16]byte
 
-	window []slot // window[head:] is not yet below the mark
+	window []slot // window[head:] is not yet below the mark; in order, and without some of those that are done
 	head   int
-	base   uint64 // the number of window[0]
+	passed int    // how many of the window are done
+	added  uint64 // records; the number of the next one
+	last   end    // of those
 
 	mark      int64 // the next offset to commit; -1: nothing is done yet
 	epoch     int32 // leader epoch of the record below mark
@@ -52,11 +59,19 @@ type partition struct {
 	dropped  bool // no longer ours at all: what is in flight is forgotten
 }
 
+// slot is a record in the window.
 type slot struct {
+	number uint64
 	offset int64
 	ms     int64 // the record's timestamp
-	epoch  int32
+	before end   // of the record before it
 	done   bool
+}
+
+// end is where a record ends.
+type end struct {
+	offset int64 // the one after the record's
+	epoch  int32 // leader epoch of the record
 }
 
 // seen is a record that was looked at without reading it.
@@ -71,9 +86,12 @@ func newPartition(s source) *partition {
 
 // add takes a record into the window and returns its number.
 func (p *partition) add(offset int64, epoch int32, at time.Time) uint64 {
-	p.window = append(p.window, slot{offset: offset, ms: at.UnixMilli(), epoch: epoch})
+	n := p.added
+	p.window = append(p.window, slot{number: n, offset: offset, ms: at.UnixMilli(), before: p.last})
+	p.last = end{offset + 1, epoch}
 	p.read = offset + 1
-	return p.base + uint64(len(p.window)-1)
+	p.added++
+	return n
 }
 
 // pass takes in an offset at which there is nothing to store: a control record, or the last of what is lost.
@@ -108,17 +126,37 @@ func (p *partition) begins(start int64, now time.Time) (lost int64) {
 
 // done says that record number n is stored or a letter.
 func (p *partition) done(n uint64) {
-	p.window[n-p.base].done = true
+	p.window[p.index(n)].done = true
+	p.passed++
+	from := p.head
 	for p.head < len(p.window) && p.window[p.head].done {
-		p.mark, p.epoch = p.window[p.head].offset+1, p.window[p.head].epoch
 		p.head++
 	}
-	if p.head == len(p.window) || p.head >= 4096 && p.head*2 >= len(p.window) {
-		n := copy(p.window, p.window[p.head:])
-		p.window = p.window[:n]
-		p.base += uint64(p.head)
-		p.head = 0
+	switch {
+	case p.head == len(p.window):
+		p.mark, p.epoch = p.last.offset, p.last.epoch
+	case p.head > from:
+		first := &p.window[p.head]
+		p.mark, p.epoch = first.before.offset, first.before.epoch
 	}
+	if p.head == len(p.window) || p.passed >= 4096 && p.passed*2 >= len(p.window) {
+		p.compact()
+	}
+}
+
+// compact takes out of the window what is done.
+func (p *partition) compact() {
+	p.window = slices.DeleteFunc(p.window, func(s slot) bool { return s.done })
+	p.head, p.passed = 0, 0
+}
+
+// index is where in the window record number n is, which isn't done: where none of those behind it has left, that far from its end.
+func (p *partition) index(n uint64) int {
+	if i := len(p.window) - int(p.added-n); i >= 0 && p.window[i].number == n {
+		return i
+	}
+	i, _ := slices.BinarySearchFunc(p.window, n, func(s slot, n uint64) int { return cmp.Compare(s.number, n) })
+	return i
 }
 
 // dirty reports whether there is something to commit.
