@@ -22,6 +22,8 @@ func TestBadInputOfOperations(t *testing.T) {
 		"replay: rewind":   {[]string{"replay", broker, "--to-offset=3:4", "--partition=x", "--from=1h", "--tenant=a"}, cli.Usage, []string{"4 problems", `to-offset: "3:4" is not PARTITION=OFFSET`, "partition: ", "from: set, but a group is rewound as a whole", "tenant: set"}},
 		"replay: direct":   {[]string{"replay", broker, "--direct", "--dry-run", "--to-beginning", "--from=2023-02-01", "--to=2023-01-01"}, cli.Usage, []string{"4 problems", "dry-run: set, but --direct leaves the group alone", "to-beginning: set", "from: 2023-02-01T00:00:00Z is not before to", "sqlite: missing"}},
 		"verify":           {[]string{"verify", "--letters"}, cli.Usage, []string{"2 problems", "sqlite: missing", "dlq-dir: missing"}},
+		"verify: no dir":   {[]string{"verify", "--sqlite=x.db", "--letters", "--dlq-dir=/nowhere/dlq"}, cli.Failed, []string{"dlq-dir: ", "/nowhere/dlq: no such file"}},
+		"verify: broker":   {[]string{"verify", "--sqlite=x.db", "--letters", broker}, cli.Failed, []string{"brokers 127.0.0.1:1: unreachable"}},
 		"dlq: nowhere":     {[]string{"dlq", "list"}, cli.Usage, []string{"dlq-dir: missing; name the directory of letters, or give brokers"}},
 		"dlq: no dir":      {[]string{"dlq", "list", "--dir=/nowhere/dlq"}, cli.Failed, []string{"dlq-dir: ", "/nowhere/dlq: no such file"}},
 		"dlq: no topic":    {[]string{"dlq", "list", "--topic=a b", "--brokers=a", "--limit=-1", "--since=2023-02-01", "--until=2023-01-01"}, cli.Usage, []string{"3 problems", `letter-topic: "a b" has`, "limit: -1 is negative", "since: 2023-02-01T00:00:00Z is not before until"}},

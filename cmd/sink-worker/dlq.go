@@ -105,7 +105,8 @@ func (s *letterSettings) check(p *program) (l letters) {
 	return l
 }
 
-// open opens the view, where the command line has no problems. What can't be read in it is noted.
+// open opens the view, where the command line has no problems. What can't be read in it is noted. end is to be called
+// only where there is no error.
 func (l *letters) open(ctx context.Context, p *program, readOnly bool) (end func(), err error) {
 	if err := p.command.Problems.Err(); err != nil {
 		return nil, err

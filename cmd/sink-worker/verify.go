@@ -46,9 +46,10 @@ func (p *program) verify(ctx context.Context, c *verifyCmd) error {
 	}
 	if c.Letters.On {
 		end, err := l.open(ctx, p, true)
-		if err == nil {
-			v.Explain, err = explainedByLetters(ctx, l.view)
+		if err != nil {
+			return err
 		}
+		v.Explain, err = explainedByLetters(ctx, l.view)
 		end()
 		if err != nil {
 			return err
