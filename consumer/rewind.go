@@ -30,8 +30,8 @@ type Rewind struct {
 	Partitions []int32
 
 	// Exactly one of these: ToBeginning is the first record that is still there; ToTime the first record of this
-	// time or later, as Kafka has it, or the end where there is none; ToOffsets gives partitions of the only
-	// topic their offset.
+	// time or later, as Kafka has it, and never one beyond what the group hasn't read yet: nothing is skipped; ToOffsets
+	// gives partitions of the only topic their offset, whatever that skips (see [Move.Skipped]).
 	ToBeginning bool
 	ToTime      time.Time
 	ToOffsets   map[int32]int64
@@ -56,6 +56,12 @@ type Move struct {
 	To         int64
 	Start, End int64 // what is there: the first offset, and the one after the last
 }
+
+// Unread is the first record that is there and that the group hasn't read.
+func (m *Move) Unread() int64 { return max(m.From, m.Start) }
+
+// Skipped is how many offsets that the group hasn't read yet the move goes past: it will never read them.
+func (m *Move) Skipped() int64 { return max(m.To-m.Unread(), 0) }
 
 // LiveGroupError says that a group can't be set, for it has members.
 type LiveGroupError struct {
@@ -216,7 +222,7 @@ func (r Rewind) moves(ctx context.Context, adm *kadm.Client) ([]Move, error) {
 			m.From = o.At
 		}
 		if o, ok := at.Lookup(end.Topic, end.Partition); ok {
-			m.To = o.Offset
+			m.To = min(o.Offset, m.Unread())
 		}
 		offset, named := r.ToOffsets[m.Partition]
 		switch {

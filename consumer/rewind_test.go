@@ -50,7 +50,11 @@ func TestRewind(t *testing.T) {
 
 		r = w.rewind()
 		r.ToTime = middle
-		require.Equal(t, map[int32][2]int64{0: {0, 5}, 1: {1, 1}, 2: {0, 0}}, w.moved(r))
+		require.Equal(t, map[int32][2]int64{0: {0, 0}, 1: {1, 1}, 2: {0, 0}}, w.moved(r), "what is unread is not skipped")
+		w.setGroup(0, 10)
+		require.Equal(t, map[int32][2]int64{0: {10, 5}, 1: {1, 1}, 2: {0, 0}}, w.moved(r))
+		r.ToTime = time.Now().Add(time.Hour)
+		require.Equal(t, map[int32][2]int64{0: {5, 5}, 1: {1, 1}, 2: {0, 0}}, w.moved(r), "nor by a time to come")
 		r.Partitions = []int32{1}
 		require.Equal(t, map[int32][2]int64{1: {1, 1}}, w.moved(r))
 		r.Partitions = []int32{7}
@@ -59,7 +63,12 @@ func TestRewind(t *testing.T) {
 
 		r = w.rewind()
 		r.ToOffsets = map[int32]int64{0: 7, 1: 4}
-		require.Equal(t, map[int32][2]int64{0: {5, 7}, 1: {1, 4}}, w.moved(r))
+		skipping, err := r.Run(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 2, skipping[0].Skipped())
+		require.EqualValues(t, 3, skipping[1].Skipped())
+		require.EqualValues(t, 7, w.committed(0))
+		require.EqualValues(t, 4, w.committed(1))
 		require.EqualValues(t, 0, w.committed(2))
 		r.ToOffsets = map[int32]int64{0: 11, 1: 0}
 		_, err = r.Run(t.Context())

@@ -27,7 +27,7 @@ type replayCmd struct {
 	Group string `group:"kafka" default:"firetrail-sink" help:"Consumer group of the workers."`
 
 	ToBeginning  bool         `flagonly:"" group:"rewind" help:"Read again from the first record that is there."`
-	ToTime       cli.Time     `flagonly:"" group:"rewind" placeholder:"TIME" help:"Read again from this time in Kafka: 2006-01-02T15:04:05Z, 2006-01-02, or how long ago (24h)."`
+	ToTime       cli.Time     `flagonly:"" group:"rewind" placeholder:"TIME" help:"Read again from this time in Kafka, skipping nothing unread: 2006-01-02T15:04:05Z, 2006-01-02, or how long ago (24h)."`
 	ToOffset     []string     `flagonly:"" group:"rewind" placeholder:"P=OFFSET" help:"Read again from an offset for each partition named."`
 	Wait         cli.Duration `flagonly:"" group:"rewind" default:"1m" help:"Longest to wait for static members that may have been killed."`
 	RemoveMember []string     `flagonly:"" group:"rewind" placeholder:"ID" help:"Take these static members, which are stopped, out of the group, by instance id."`
@@ -140,6 +140,11 @@ func (p *program) rewind(ctx context.Context, c *replayCmd, kafka kafkaclient.Co
 	}
 	if err := printMoves(p.stdout, c.Output, moves); err != nil {
 		return err
+	}
+	for _, m := range moves {
+		if n := m.Skipped(); n > 0 {
+			p.note("warning: %s[%d]: %d offsets from %d on were not read yet, and are skipped; --to-offset %d=%d reads them", m.Topic, m.Partition, n, m.Unread(), m.Partition, m.Unread())
+		}
 	}
 	if c.DryRun {
 		p.note("nothing was changed: this was a dry run")

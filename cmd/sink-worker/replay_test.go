@@ -136,4 +136,13 @@ func TestReplayAfterAKill(t *testing.T) {
 	out, stderr, code := sinkWorker(t, environment(), append(replay, "--remove-member=pod-7", "-o=json")...)
 	require.Equal(t, cli.Done, code, stderr)
 	require.Contains(t, out, `"to":0`)
+
+	for _, e := range trail(3) {
+		value, err := e.AppendCloudEvent(nil)
+		require.NoError(t, err)
+		require.NoError(t, testenv.Client(t, addrs).ProduceSync(t.Context(), &kgo.Record{Topic: events, Value: value}).FirstErr())
+	}
+	_, stderr, code = sinkWorker(t, environment(), append([]string{"replay", "--dry-run", "--to-offset=0=2"}, kafka...)...)
+	require.Equal(t, cli.Done, code, stderr)
+	require.Contains(t, stderr, "warning: "+events+"[0]: 2 offsets from 0 on were not read yet, and are skipped; --to-offset 0=0 reads them")
 }
