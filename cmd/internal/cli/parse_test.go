@@ -115,6 +115,8 @@ func TestBadCommandLine(t *testing.T) {
 		"unknown flag":       {[]string{"--cuont=3"}, "prog: unknown flag --cuont, did you mean \"--count\"?\nRun \"prog --help\" for what there is.\n"},
 		"misspelt command":   {[]string{"othr"}, "prog: unexpected argument othr, did you mean \"other\"?\nRun \"prog --help\" for what there is.\n"},
 		"a secret as a flag": {[]string{"--sasl-password=x"}, "prog: unknown flag --sasl-password\nRun \"prog --help\" for what there is.\n"},
+		"no number":          {[]string{"work", "--count"}, "prog: --count: needs a value\nRun \"prog work --help\" for what there is.\n"},
+		"a minus":            {[]string{"work", "--count", "-1"}, "prog: --count: expected string value but got \"-1\" (short flag); perhaps try --count=\"-1\"?\nRun \"prog work --help\" for what there is.\n"},
 		"no value":           {[]string{"work", "--name"}, "prog: --name: needs a value\nRun \"prog work --help\" for what there is.\n"},
 	} {
 		t.Run(name, func(t *testing.T) {

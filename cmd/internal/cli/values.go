@@ -10,8 +10,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// The types of settings. None of them fails while it is decoded: kong would stop at the first bad
-// value, and [Parse] reports all of them.
+// The types of settings. None of them fails while a value is decoded: kong would stop at the first bad
+// one, and [Parse] reports all of them.
 type (
 	// Int is a whole number.
 	Int struct {
@@ -51,15 +51,19 @@ type problem struct{ err error }
 // Problem returns what was wrong with the value, nil when it was well.
 func (p problem) Problem() error { return p.err }
 
-func text(ctx *kong.DecodeContext) string {
+// text returns the value, or an error where there is none, such as before another flag.
+func text(ctx *kong.DecodeContext) (string, error) {
 	var s string
-	_ = ctx.Scan.PopValueInto("value", &s)
-	return strings.TrimSpace(s)
+	err := ctx.Scan.PopValueInto("string", &s)
+	return strings.TrimSpace(s), err
 }
 
 // Decode implements kong.MapperValue.
 func (v *Int) Decode(ctx *kong.DecodeContext) error {
-	s := text(ctx)
+	s, err := text(ctx)
+	if err != nil {
+		return err
+	}
 	n, err := strconv.Atoi(strings.ReplaceAll(s, "_", ""))
 	*v = Int{N: n}
 	if err != nil {
@@ -70,7 +74,10 @@ func (v *Int) Decode(ctx *kong.DecodeContext) error {
 
 // Decode implements kong.MapperValue.
 func (v *Float) Decode(ctx *kong.DecodeContext) error {
-	s := text(ctx)
+	s, err := text(ctx)
+	if err != nil {
+		return err
+	}
 	f, err := strconv.ParseFloat(s, 64)
 	*v = Float{F: f}
 	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
@@ -81,7 +88,10 @@ func (v *Float) Decode(ctx *kong.DecodeContext) error {
 
 // Decode implements kong.MapperValue.
 func (v *Duration) Decode(ctx *kong.DecodeContext) error {
-	s := text(ctx)
+	s, err := text(ctx)
+	if err != nil {
+		return err
+	}
 	d, err := time.ParseDuration(s)
 	*v = Duration{Duration: d}
 	if err != nil {
@@ -96,7 +106,11 @@ func (v *Bool) Decode(ctx *kong.DecodeContext) error {
 	if ctx.Scan.Peek().Type != kong.FlagValueToken {
 		return nil // the flag alone
 	}
-	switch s := text(ctx); strings.ToLower(s) {
+	s, err := text(ctx)
+	if err != nil {
+		return err
+	}
+	switch strings.ToLower(s) {
 	case "true", "yes", "on", "1":
 	case "false", "no", "off", "0":
 		v.On = false
@@ -127,7 +141,10 @@ var units = []struct {
 
 // Decode implements kong.MapperValue.
 func (v *Size) Decode(ctx *kong.DecodeContext) error {
-	s := text(ctx)
+	s, err := text(ctx)
+	if err != nil {
+		return err
+	}
 	n, err := parseSize(s)
 	*v = Size{Bytes: n}
 	if err != nil {
@@ -163,7 +180,10 @@ func (v Size) String() string {
 
 // Decode implements kong.MapperValue.
 func (v *Time) Decode(ctx *kong.DecodeContext) error {
-	s := text(ctx)
+	s, err := text(ctx)
+	if err != nil {
+		return err
+	}
 	t, err := parseTime(s, time.Now())
 	*v = Time{Time: t, problem: problem{err}}
 	return nil
