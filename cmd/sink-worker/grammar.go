@@ -62,7 +62,7 @@ type kafkaSettings struct {
 
 type topicSettings struct {
 	Topics      []string `group:"kafka" aliases:"topic" default:"audit.events" help:"Topics of events, by name, or by pattern such as audit.* (* is any characters; never a name that ends in .dlq)."`
-	LetterTopic string   `group:"kafka" placeholder:"NAME" help:"Topic of dead letters (the first topic's name, up to an *, and .dlq)."`
+	LetterTopic string   `group:"kafka" placeholder:"NAME" help:"Topic of dead letters (the first topic's name, up to an *, and .dlq); - for none."`
 }
 
 type workerSettings struct {

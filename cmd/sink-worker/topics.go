@@ -16,6 +16,7 @@ import (
 	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/cmd/internal/cli"
 	"github.com/firetrail/firetrail/cmd/internal/show"
+	"github.com/firetrail/firetrail/consumer"
 	"github.com/firetrail/firetrail/kafkaclient"
 )
 
@@ -113,6 +114,9 @@ func (c *topicsCreateCmd) specs() []kafkaclient.TopicSpec {
 		if !kafkaclient.IsPattern(t) { // whoever makes a topic that it matches names that
 			specs = append(specs, c.sized(kafkaclient.EventsTopic(t), c.Partitions.N))
 		}
+	}
+	if c.LetterTopic == consumer.NoLetterTopic {
+		return specs
 	}
 	letters := kafkaclient.LettersTopic(c.LetterTopic)
 	letters.Config["max.message.bytes"] = strconv.FormatInt(c.LetterMaxBytes.Bytes, 10)

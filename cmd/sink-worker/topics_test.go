@@ -35,6 +35,8 @@ func TestTopicsByPattern(t *testing.T) {
 	require.Contains(t, stderr, "warning: no topic matches audit.* yet")
 	out, _ = ok("topics", "create", "--replication=1", "--partitions=2", "--topics=audit.events,audit.billing", "--letter-topic=audit.dlq")
 	require.Contains(t, out, "audit.events: created\naudit.billing: created\naudit.dlq: is there")
+	out, _ = ok("topics", "create", "--replication=1", "--topics=other", "--letter-topic=-")
+	require.Equal(t, "other: created\n", out, "no topic of letters is wanted")
 
 	produce(t, b, trail(10))
 	var more []*kgo.Record
