@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/firetrail/firetrail/sinkers"
@@ -44,7 +45,7 @@ func (o tenantsOpener) router(ctx context.Context, cfg sqlite.Config, log *slog.
 	dir := sqlite.Tenants{Dir: string(o), Config: cfg}
 	for _, err := range dir.Tenants(ctx) { // find out now whether it is there
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("sqlite-dir: %w", err)
 		}
 	}
 	return sinkers.NewRouter(sinkers.RouterConfig{Resolve: dir.Resolve, Tenants: dir.Tenants, Logger: log})
