@@ -13,6 +13,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"golang.org/x/time/rate"
 
+	"github.com/firetrail/firetrail"
 	"github.com/firetrail/firetrail/cmd/internal/cli"
 	"github.com/firetrail/firetrail/cmd/internal/show"
 	"github.com/firetrail/firetrail/consumer"
@@ -98,8 +99,11 @@ func (c *replayCmd) rewindTo(problems *cli.Problems) (offsets map[int32]int64) {
 		part, offset, _ := strings.Cut(s, "=")
 		n, err1 := strconv.ParseInt(part, 10, 32)
 		o, err2 := strconv.ParseInt(offset, 10, 64)
-		if err1 != nil || err2 != nil || n < 0 || o < 0 {
+		switch before, twice := offsets[int32(n)]; {
+		case err1 != nil || err2 != nil || n < 0 || o < 0:
 			problems.Add("to-offset", "%q is not PARTITION=OFFSET, such as 3=4711", s)
+		case twice && before != o:
+			problems.Add("to-offset", "partition %d is given twice, with %d and %d; choose one", n, before, o)
 		}
 		offsets[int32(n)] = o
 	}
@@ -193,8 +197,20 @@ func (c *replayCmd) checkDirect(problems *cli.Problems) {
 			problems.Add(name, "set, but --direct leaves the group alone")
 		}
 	}
+	checkTenant(problems, c.Tenant)
 	if !c.From.IsZero() && !c.To.IsZero() && !c.From.Before(c.To.Time) {
 		problems.Add("from", "%s is not before to", c.From.Format(time.RFC3339))
+	}
+}
+
+// checkTenant notes that a tenant is asked for that nothing can be of; nil asks for none.
+func checkTenant(problems *cli.Problems, tenant *string) {
+	if tenant == nil {
+		return
+	}
+	if err := firetrail.ValidateTenant(*tenant); err != nil {
+		_, text, _ := strings.Cut(err.Error(), ": ")
+		problems.Add("tenant", "%s", text)
 	}
 }
 

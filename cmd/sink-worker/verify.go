@@ -33,6 +33,7 @@ type verifyCmd struct {
 
 func (p *program) verify(ctx context.Context, c *verifyCmd) error {
 	open := c.sinkSettings.check(p)
+	checkTenant(&p.command.Problems, c.Tenant)
 	var l letters
 	if c.Letters.On {
 		l = c.letterSettings.check(p)
@@ -68,6 +69,9 @@ func (p *program) verify(ctx context.Context, c *verifyCmd) error {
 	}
 	if err := out.sum(&report); err != nil {
 		return err
+	}
+	if report.Tenants == 0 {
+		p.note("there are no events, of which nothing can be said")
 	}
 	if !report.Whole() {
 		return fmt.Errorf("the trail is not whole: %d events are missing without an explanation, %d are irregular", report.Unexplained, report.Irregular)

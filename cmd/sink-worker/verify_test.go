@@ -21,6 +21,10 @@ func TestVerifyCommand(t *testing.T) {
 	out, stderr, code := sinkWorker(t, environment(), "verify", "--sqlite", whole)
 	require.Equal(t, cli.Done, code, stderr)
 	golden(t, "verify-whole.txt", out)
+	require.Empty(t, stderr)
+	_, stderr, code = sinkWorker(t, environment(), "verify", "--sqlite", whole, "--tenant=misspelt")
+	require.Equal(t, cli.Done, code, stderr)
+	require.Equal(t, "there are no events, of which nothing can be said\n", stderr)
 
 	missing := append(append([]firetrail.Event{}, events[:6]...), events[8:]...) // the fourth of each
 	db := database(t, missing)
