@@ -135,7 +135,10 @@ func (p *program) deleting(ctx context.Context, open opener, output string, res 
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if res.Events, err = run(db); err != nil {
+	switch res.Events, err = run(db); {
+	case err != nil && res.DryRun:
+		return err
+	case err != nil:
 		return fmt.Errorf("%d events were deleted; run it again to go on: %w", res.Events, err)
 	}
 	if output == "json" {

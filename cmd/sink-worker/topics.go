@@ -66,6 +66,11 @@ func (c *topicsCreateCmd) ofTenants() bool { return len(c.Tenant) > 0 || c.Tenan
 // checkTenants reads the file of tenants, and notes what is wrong with them.
 func (c *topicsCreateCmd) checkTenants(p *cli.Problems) {
 	if !c.ofTenants() {
+		for name, set := range map[string]bool{"topic-prefix": c.TopicPrefix != kafkaclient.TenantTopicPrefix, "tenant-partitions": c.TenantPartitions.N != 1} {
+			if set {
+				p.Add(name, "set, but no tenant is; give --tenant or --tenants-file")
+			}
+		}
 		return
 	}
 	if err := kafkaclient.CheckTopicPrefix(c.TopicPrefix); err != nil {

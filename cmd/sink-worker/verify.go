@@ -38,6 +38,11 @@ func (p *program) verify(ctx context.Context, c *verifyCmd) error {
 	if c.Letters.On {
 		l = c.letterSettings.check(p)
 	}
+	for _, s := range p.command.Settings { // in the environment or the file they are other commands', too
+		if s.From == "flag" && !c.Letters.On && slices.Contains([]string{"brokers", "dlq-dir", "letter-topic", "topics"}, s.Name) {
+			p.command.Problems.Add(s.Name, "set, but letters are looked into only with --letters")
+		}
+	}
 	if err := p.command.Problems.Err(); err != nil {
 		return err
 	}
