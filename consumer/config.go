@@ -32,6 +32,12 @@ const (
 	DefaultConflictInterval = 10 * time.Minute
 )
 
+// Bounds of a [Config].SessionTimeout, whatever the brokers allow.
+const (
+	MinSessionTimeout = 100 * time.Millisecond
+	MaxSessionTimeout = 596 * time.Hour // nearly all that Kafka's protocol can say
+)
+
 // OutagePolicy says what becomes of records while their database is away.
 type OutagePolicy string
 
@@ -240,7 +246,9 @@ func (c Config) Validate() error {
 		bad("batch.min_flush_interval: %v is over batch.flush_interval, %v", c.Batch.MinFlushInterval, c.Batch.FlushInterval)
 	}
 	positive("max_in_flight_bytes", c.MaxInFlightBytes)
-	positive("session_timeout", int64(c.SessionTimeout))
+	if c.SessionTimeout < MinSessionTimeout || c.SessionTimeout > MaxSessionTimeout {
+		bad("session_timeout: %v is outside %v to %v", c.SessionTimeout, MinSessionTimeout, MaxSessionTimeout)
+	}
 	positive("retry.delay", int64(c.Retry.Delay))
 	positive("retry.max_delay", int64(c.Retry.MaxDelay))
 	if c.Retry.Delay > c.Retry.MaxDelay && c.Retry.MaxDelay > 0 {

@@ -31,6 +31,8 @@ func TestValidate(t *testing.T) {
 		"letters in the dir":  {func(c *Config) { c.LetterTopic = NoLetterTopic; c.LetterDir = &dlq.Dir{} }, nil},
 		"unlimited in flight": {func(c *Config) { c.MaxInFlightBytes = -1 }, []string{"max_in_flight_bytes: -1 is negative"}},
 		"unlimited batches":   {func(c *Config) { c.Batch = Batch{MaxSize: -1, MaxBytes: -1} }, []string{"batch.max_size: -1", "batch.max_bytes: -1"}},
+		"short session":       {func(c *Config) { c.SessionTimeout = 1 }, []string{"session_timeout: 1ns is outside 100ms to 596h0m0s"}},
+		"long session":        {func(c *Config) { c.SessionTimeout = 1000 * time.Hour }, []string{"session_timeout: 1000h0m0s is outside"}},
 		"no flush interval":   {func(c *Config) { c.Batch.FlushInterval = -1 }, nil},
 		"delays": {
 			func(c *Config) { c.Retry.Delay = time.Hour },

@@ -50,6 +50,7 @@ func TestBadInput(t *testing.T) {
 			"tls-ca-file: set, but tls-enabled is false",
 		}},
 		"bad values":         {append(settings, "--batch-max-size=many", "--dlq-dir-is-durable=perhaps"), []string{"FIRETRAIL_BATCH_MAX_BYTES=8 apples"}, cli.Usage, []string{`batch-max-bytes: "8 apples" is not a size`, "(from FIRETRAIL_BATCH_MAX_BYTES)", `batch-max-size: "many"`, `dlq-dir-is-durable: "perhaps"`}},
+		"session":            {append(settings, "--session-timeout=1ns"), nil, cli.Usage, []string{"session-timeout: 1ns is outside 100ms to 596h0m0s"}},
 		"two passwords":      {append(settings, "--sasl-mechanism=plain", "--sasl-user=u", "--sasl-password-file="+text), []string{"FIRETRAIL_SASL_PASSWORD=hush"}, cli.Usage, []string{"sasl-password-file: set beside a password"}},
 		"no password":        {append(settings, "--sasl-mechanism=scram-sha-256", "--sasl-user=u"), nil, cli.Usage, []string{"sasl-password-file: missing; give the file, or the password in FIRETRAIL_SASL_PASSWORD"}},
 		"mechanism":          {append(settings, "--sasl-mechanism=scram-sha-265", "--sasl-user=u"), []string{"FIRETRAIL_SASL_PASSWORD=hush"}, cli.Usage, []string{`sasl-mechanism: "scram-sha-265" is none of plain, scram-sha-256, scram-sha-512; did you mean "scram-sha-256"?`}},

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/firetrail/firetrail/cmd/internal/cli"
+	"github.com/firetrail/firetrail/consumer"
 	"github.com/firetrail/firetrail/kafkaclient"
 )
 
@@ -109,7 +110,9 @@ func (s *workerSettings) check(p *cli.Problems) {
 	}
 	positive("min-flush-interval", s.MinFlush.Duration > 0 || p.Has("flush-interval"))
 	positive("max-in-flight-bytes", s.MaxInFlight.Bytes > 0)
-	positive("session-timeout", s.SessionTimeout.Duration > 0)
+	if d := s.SessionTimeout.Duration; d < consumer.MinSessionTimeout || d > consumer.MaxSessionTimeout {
+		p.Add("session-timeout", "%s is outside %s to %s", d, consumer.MinSessionTimeout, consumer.MaxSessionTimeout)
+	}
 	positive("shutdown-timeout", s.ShutdownTimeout.Duration > 0)
 	if s.DLQDir == "" {
 		p.Add("dlq-dir", "missing; name a directory for dead letters")
