@@ -46,15 +46,15 @@ func (p *program) purgeLetters(ctx context.Context, c *dlqPurgeCmd) error {
 	}}
 	var files, topic dlq.PurgeResult
 	var errs []error
-	if l.view.Dir != nil {
-		if files, err = l.view.Dir.Purge(ctx, purge); err != nil {
+	if l.view.Topic != "" { // first: where its name is wrong, no file is deleted
+		match, purge := purge.Match, purge
+		purge.Match = func(l *dlq.Letter) bool { return !keep[l.ID] && match(l) }
+		if topic, err = dlq.PurgeTopic(ctx, l.view.Topic, purge, l.kafka...); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	if l.view.Topic != "" && len(errs) == 0 {
-		match := purge.Match
-		purge.Match = func(l *dlq.Letter) bool { return !keep[l.ID] && match(l) }
-		if topic, err = dlq.PurgeTopic(ctx, l.view.Topic, purge, l.kafka...); err != nil {
+	if l.view.Dir != nil && len(errs) == 0 {
+		if files, err = l.view.Dir.Purge(ctx, purge); err != nil {
 			errs = append(errs, err)
 		}
 	}

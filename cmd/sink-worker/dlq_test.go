@@ -186,6 +186,11 @@ func TestDLQCommands(t *testing.T) {
 
 	lines = b.dlq(append([]string{"purge", "--dry-run", "--redriven"}, b.flags...)...)
 	require.Equal(t, "would delete  6  letters from files", lines[0])
+	_, stderr, code = sinkWorker(t, environment(), append(append([]string{"dlq", "purge", "--yes"}, b.flags...), "--letter-topic=misspelt")...)
+	require.Equal(t, cli.Failed, code)
+	require.Contains(t, stderr, "purging topic misspelt: there is no such topic")
+	_, byID = b.list(b.flags...)
+	require.NotEmpty(t, byID["letter-0"].File, "no file is deleted either")
 	b.dlq(append([]string{"purge", "--yes"}, b.flags...)...)
 	ids, byID = b.list(b.flags...)
 	require.ElementsMatch(t, []string{"letter-6", "letter-7"}, keysBut(byID, b.behind(byID)))
