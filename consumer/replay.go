@@ -56,6 +56,7 @@ type ReplayReport struct {
 	Read    int64 // records read
 	Skipped int64 // of those, the ones of other tenants
 	Total   int64 // offsets from the beginning to the end of the range, all partitions together
+	Lost    int64 // of those, the ones that Kafka deleted before they were read
 
 	Stored     int64 // events that were not in the sink
 	Duplicates int64 // events that were
@@ -273,18 +274,36 @@ func (r *replaying) dropGone(ctx context.Context, adm *kadm.Client) error {
 	}
 	for s, p := range r.parts {
 		if start, ok := starts.Lookup(s.topic, s.partition); ok && p.next < p.to && start.Offset >= p.to {
-			p.next = p.to
-			r.left--
+			r.begins(p, start.Offset)
 		}
 	}
 	return nil
+}
+
+// begins says that Kafka has no records of p below start any more.
+func (r *replaying) begins(p *replayPart, start int64) {
+	start = min(start, p.to)
+	lost := start - p.next
+	if lost <= 0 {
+		return
+	}
+	r.Logger.Error("Kafka deleted records before the replay came to them", "topic", p.topic, "partition", p.partition.partition,
+		"offset", p.next, "offsets", lost)
+	r.report.Lost += lost
+	if p.next = start; start == p.to {
+		r.left--
+	}
 }
 
 func (r *replaying) takeAll(ctx context.Context, t *kgo.FetchTopic) error {
 	for i := range t.Partitions {
 		p := r.parts[source{t.Topic, t.Partitions[i].Partition}]
 		p.topicID = t.TopicID
-		for _, rec := range t.Partitions[i].Records {
+		records := t.Partitions[i].Records
+		if len(records) > 0 { // it may have been read before it was deleted
+			r.begins(p, min(t.Partitions[i].LogStartOffset, records[0].Offset))
+		}
+		for _, rec := range records {
 			if err := r.take(ctx, p, rec); err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/firetrail/firetrail/dlq"
 	"github.com/firetrail/firetrail/kafkaclient"
@@ -162,10 +163,27 @@ func TestReplayFailures(t *testing.T) {
 // plain is a sink without companions.
 type plain struct{ sinkers.Sinker }
 
-// What Kafka deletes during a replay is no reason to wait for it.
+// What Kafka deletes during a replay is no reason to wait for it, and is counted.
 func TestReplayOfWhatIsDeleted(t *testing.T) {
+	for upTo := range int64(31) {
+		if upTo%10 != 0 {
+			continue
+		}
+		inWorld(t, 1, func(t *testing.T, w *world) {
+			for range 30 { // batches of their own
+				w.events(1, 0)
+			}
+			w.cluster.ControlKey(kmsg.Fetch.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) { // the first
+				w.cluster.SleepControl(func() { w.deleteRecords(0, upTo) })
+				return nil, nil, false
+			})
+			report := w.replay(nil)
+			require.Equal(t, upTo, report.Lost)
+			require.Equal(t, 30-upTo, report.Read)
+		})
+	}
 	inWorld(t, 1, func(t *testing.T, w *world) {
-		for range 30 { // batches of their own
+		for range 30 {
 			w.events(1, 0)
 		}
 		deleted := false
@@ -178,7 +196,7 @@ func TestReplayOfWhatIsDeleted(t *testing.T) {
 				}
 			}
 		})
-		require.LessOrEqual(t, report.Read, int64(30))
+		require.EqualValues(t, 30, report.Read+report.Lost)
 	})
 }
 

@@ -60,6 +60,15 @@ type Move struct {
 // Unread is the first record that is there and that the group hasn't read.
 func (m *Move) Unread() int64 { return max(m.From, m.Start) }
 
+// Lost is how many offsets Kafka deleted before the group read them. A worker that starts there counts them, one that starts
+// where the move goes doesn't.
+func (m *Move) Lost() int64 {
+	if m.From < 0 {
+		return 0
+	}
+	return max(m.Start-m.From, 0)
+}
+
 // Skipped is how many offsets that the group hasn't read yet the move goes past: it will never read them.
 func (m *Move) Skipped() int64 { return max(m.To-m.Unread(), 0) }
 

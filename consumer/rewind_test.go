@@ -66,6 +66,7 @@ func TestRewind(t *testing.T) {
 		skipping, err := r.Run(t.Context())
 		require.NoError(t, err)
 		require.EqualValues(t, 2, skipping[0].Skipped())
+		require.Zero(t, skipping[0].Lost())
 		require.EqualValues(t, 3, skipping[1].Skipped())
 		require.EqualValues(t, 7, w.committed(0))
 		require.EqualValues(t, 4, w.committed(1))
@@ -75,6 +76,14 @@ func TestRewind(t *testing.T) {
 		require.ErrorContains(t, err, "partition 0 has offsets 0 to 10, not 11")
 		require.ErrorContains(t, err, "partition 1 has offsets 1 to 4, not 0")
 		require.EqualValues(t, 7, w.committed(0))
+
+		w.deleteRecords(0, 9)
+		r = w.rewind()
+		r.ToBeginning = true
+		short, err := r.Run(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 2, short[0].Lost(), "7 and 8")
+		require.Zero(t, short[0].Skipped())
 
 		_, err = Rewind{Topics: []string{"a", "b"}, ToBeginning: true, ToOffsets: map[int32]int64{0: 1}, Partitions: []int32{1}}.Run(t.Context())
 		for _, field := range []string{"kafka: ", "group: ", "to: ", "to_offsets: ", "partitions: "} {

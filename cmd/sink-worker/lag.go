@@ -95,7 +95,11 @@ func printLag(w io.Writer, output string, lag consumer.GroupLag, now time.Time) 
 	for i, m := range lag.Members {
 		members[i] = m.String()
 	}
-	about := fmt.Sprintf("group %s: %s, %d members", lag.Group, strings.ToLower(lag.State), len(members))
+	plural := "s"
+	if len(members) == 1 {
+		plural = ""
+	}
+	about := fmt.Sprintf("group %s: %s, %d member%s", lag.Group, strings.ToLower(lag.State), len(members), plural)
 	if len(members) > 0 {
 		about += ": " + strings.Join(members, ", ")
 	}

@@ -146,6 +146,9 @@ func (p *program) rewind(ctx context.Context, c *replayCmd, kafka kafkaclient.Co
 		return err
 	}
 	for _, m := range moves {
+		if n := m.Lost(); n > 0 {
+			p.note("warning: %s[%d]: Kafka deleted %d offsets from %d on before the group read them", m.Topic, m.Partition, n, m.From)
+		}
 		if n := m.Skipped(); n > 0 {
 			p.note("warning: %s[%d]: %d offsets from %d on were not read yet, and are skipped; --to-offset %d=%d reads them", m.Topic, m.Partition, n, m.Unread(), m.Partition, m.Unread())
 		}
@@ -275,6 +278,7 @@ func printReplay(w io.Writer, output string, r *consumer.ReplayReport) error {
 		return json.NewEncoder(w).Encode(struct {
 			Done       bool             `json:"done"`
 			Read       int64            `json:"read"`
+			Lost       int64            `json:"lost"`
 			Skipped    int64            `json:"skipped"`
 			Stored     int64            `json:"stored"`
 			Duplicates int64            `json:"already_there"`
@@ -282,7 +286,7 @@ func printReplay(w io.Writer, output string, r *consumer.ReplayReport) error {
 			Expired    int64            `json:"expired"`
 			Erased     int64            `json:"erased"`
 			Letters    map[string]int64 `json:"letters"`
-		}{r.Done(), r.Read, r.Skipped, r.Stored, r.Duplicates, r.Conflicts, r.Expired, r.Erased, r.Letters})
+		}{r.Done(), r.Read, r.Lost, r.Skipped, r.Stored, r.Duplicates, r.Conflicts, r.Expired, r.Erased, r.Letters})
 	}
 	letters := int64(0)
 	for _, n := range r.Letters {
@@ -295,6 +299,7 @@ func printReplay(w io.Writer, output string, r *consumer.ReplayReport) error {
 		meaning string
 	}{
 		{"read", r.Read, ""},
+		{"lost", r.Lost, "offsets that Kafka deleted before they were read"},
 		{"skipped", r.Skipped, "of other tenants"},
 		{"stored", r.Stored, "new in the database"},
 		{"already there", r.Duplicates, ""},
