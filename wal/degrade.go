@@ -69,15 +69,24 @@ func (d *disk) salvage() {
 // disk that goes on failing would be filled with them.
 func (d *disk) discard(s *segment) {
 	l := d.l
-	if err := d.fs.Remove(s.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return // it stands as an empty segment, and goes when it is released
-	}
 	l.mu.Lock()
-	if i := slices.Index(l.segs, s); i >= 0 {
-		l.segs = slices.Delete(slices.Clone(l.segs), i, i+1)
-		l.bytes -= s.end
+	segs := l.segs
+	i := slices.Index(segs, s)
+	if i >= 0 {
+		l.segs = slices.Delete(slices.Clone(segs), i, i+1) // before the file goes: a reader opens what is there
 	}
 	l.mu.Unlock()
+	err := d.fs.Remove(s.name)
+	kept := err != nil && !errors.Is(err, fs.ErrNotExist)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case kept:
+		l.segs = segs // it stands as an empty segment, and goes when it is released
+		return
+	case i >= 0:
+		l.bytes -= s.end
+	}
 	d.w.seg = nil
 }
 

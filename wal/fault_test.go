@@ -1,9 +1,11 @@
 package wal
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -301,4 +303,71 @@ func TestSyncNoneAfterAFailure(t *testing.T) {
 	cfg.FS = fsys.crash(never)
 	l = open(t, cfg)
 	require.Equal(t, sequence(1, last), readAll(t, l, last))
+}
+
+// afterRemove is a file system that says what was deleted.
+type afterRemove struct {
+	*memFS
+	then atomic.Pointer[func(name string)]
+}
+
+func (f *afterRemove) Remove(name string) error {
+	err := f.memFS.Remove(name)
+	if then := f.then.Load(); then != nil {
+		(*then)(name)
+	}
+	return err
+}
+
+// A reader that comes to a segment just as it is deleted goes on behind it.
+func TestReaderComesAsASegmentGoes(t *testing.T) {
+	for name, c := range map[string]struct {
+		at  uint64 // where it reads
+		let func(fsys *memFS, l *Log)
+	}{
+		"given up": {1 << 40, func(fsys *memFS, l *Log) {
+			fsys.setFault(func(op, name string) error {
+				if op == "sync" && name != markName {
+					return syscall.EIO
+				}
+				return nil
+			})
+			appendN(t, l, 1)
+		}},
+		"released": {1, func(_ *memFS, l *Log) { l.Release(1900) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys := &afterRemove{memFS: newMemFS()}
+			cfg := small(fsys)
+			l := open(t, cfg)
+			appendN(t, l, 2000)
+			require.NoError(t, l.Sync(timeout(t)))
+			read := make(chan error, 100)
+			then := func(name string) {
+				if !strings.HasSuffix(name, ".seg") {
+					return
+				}
+				r := l.NewReader()
+				r.Seek(c.at)
+				_, err := r.readSegments(nil, 1)
+				select {
+				case read <- errors.Join(err, r.Close()):
+				default:
+				}
+			}
+			fsys.then.Store(&then)
+			c.let(fsys.memFS, l)
+			for range 3 {
+				select {
+				case err := <-read:
+					require.NoError(t, err)
+				case <-timeout(t).Done():
+					t.Fatal("no segment was deleted")
+				}
+			}
+			fsys.then.Store(nil)
+			require.Zero(t, l.Stats().Lost)
+			fsys.setFault(nil)
+		})
+	}
 }

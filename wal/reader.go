@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -221,6 +223,9 @@ func (r *Reader) place() (end int64, following *segment, ok bool, err error) {
 		return end, following, true, nil
 	}
 	f, err := l.cfg.FS.Open(s.name)
+	if errors.Is(err, fs.ErrNotExist) && r.outrun(s) {
+		return r.place()
+	}
 	if err != nil {
 		return 0, nil, false, fmt.Errorf("wal: reading: %w", err)
 	}
@@ -229,6 +234,20 @@ func (r *Reader) place() (end int64, following *segment, ok bool, err error) {
 		r.next = r.lossBefore(s)
 	}
 	return end, following, true, nil
+}
+
+// outrun reports whether a segment that was to be opened was deleted meanwhile, given up with nothing in it or released
+// as a whole, and has the reader go on where the log begins now.
+func (r *Reader) outrun(s *segment) bool {
+	l := r.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := slices.Index(l.segs, s)
+	released := at >= 0 && at+1 < len(l.segs) && l.segs[at+1].first <= l.released+1
+	if released {
+		r.next = max(r.next, l.released+1)
+	}
+	return at < 0 || released
 }
 
 func (r *Reader) window() []byte {
