@@ -3,7 +3,7 @@ package producer
 import "sync/atomic"
 
 // arena is memory for rendered records. When all of them have landed it is used again: a record takes some hundred
-// bytes, which would be most of the garbage there is.
+// bytes, which would be most of the garbage there is. One record that isn't acknowledged keeps all of its arena.
 type arena struct {
 	b    []byte
 	uses atomic.Int64 // of records in flight, and of whoever renders
@@ -17,6 +17,8 @@ func (a *arena) take() { a.uses.Add(1) }
 type arenas struct {
 	now  *arena
 	free chan *arena
+	held atomic.Int64 // arenas that are in use
+	used atomic.Int64 // bytes of the records in them that are in flight
 }
 
 const (
@@ -25,29 +27,52 @@ const (
 	maxFree = 64
 )
 
-// of returns the arena to render into, which has room for n bytes more, or for as many as it can.
+// of returns the arena to render into, which has room for n bytes more, or for as many as it can; nil where a record is to
+// have memory of its own.
 func (as *arenas) of(n int) *arena {
 	if as.now != nil && cap(as.now.b)-len(as.now.b) >= min(n, arenaSize) {
 		return as.now
 	}
 	if as.now != nil {
-		as.giveBack(as.now, true)
+		as.giveBack(as.now, 0, true)
+		as.now = nil
+	}
+	if as.scattered() {
+		return nil
 	}
 	select {
 	case as.now = <-as.free:
 	default:
 		as.now = &arena{b: make([]byte, 0, arenaSize)}
 	}
+	as.held.Add(1)
 	as.now.take()
 	return as.now
 }
 
-// giveBack ends one use of an arena.
-func (as *arenas) giveBack(a *arena, whole bool) {
+// scattered reports whether the records in flight lie few to an arena, as where a partition that takes nothing has some in
+// each of those that all share: more of them would fill the memory with what was acknowledged long ago.
+func (as *arenas) scattered() bool {
+	return (as.held.Load()-maxFree)*arenaSize > 4*as.used.Load()
+}
+
+// lend puts a record of n bytes in an arena in flight.
+func (as *arenas) lend(a *arena, n int) {
+	as.used.Add(int64(n))
+	a.take()
+}
+
+// giveBack ends one use of an arena, by a record of n bytes. Whole says that it was acknowledged.
+func (as *arenas) giveBack(a *arena, n int, whole bool) {
+	as.used.Add(-int64(n))
 	if !whole {
 		a.spoiled.Store(true)
 	}
-	if a.uses.Add(-1) > 0 || a.spoiled.Load() {
+	if a.uses.Add(-1) > 0 {
+		return
+	}
+	as.held.Add(-1)
+	if a.spoiled.Load() {
 		return
 	}
 	a.b = a.b[:0]

@@ -118,7 +118,9 @@ func (s *shipper) send(ctx context.Context, d *destination, r wal.Record, id fir
 	s.flights = s.flights[1:]
 	f.held = s.p.holder(r)
 	d.last = max(d.last, r.Seq)
-	f.arena.take()
+	if f.arena != nil {
+		s.arenas.lend(f.arena, len(f.rec.Key)+len(f.rec.Value))
+	}
 	s.produce(f)
 	return mayGo
 }
@@ -150,16 +152,22 @@ func (s *shipper) render(f *flight, r wal.Record) error {
 	if err != nil {
 		return err
 	}
-	a := s.arenas.of(2*len(r.Payload) + 1024)
-	b, err := e.AppendCloudEvent(append(a.b, e.Tenant...))
+	size := 2*len(r.Payload) + 1024
+	a := s.arenas.of(size)
+	var dst []byte
+	if a != nil {
+		dst = a.b
+	} else {
+		dst = make([]byte, 0, size)
+	}
+	b, err := e.AppendCloudEvent(append(dst, e.Tenant...))
 	if err != nil {
 		return err
 	}
-	key, value := len(a.b), len(a.b)+len(e.Tenant)
+	key, value := len(dst), len(dst)+len(e.Tenant)
 	f.rec = kgo.Record{Topic: f.to.route.topic, Key: b[key:value:value], Value: b[value:len(b):len(b)], Headers: eventHeaders}
-	f.arena = a
-	if cap(b) == cap(a.b) { // else it didn't fit, and lies elsewhere
-		a.b = b
+	if f.arena = nil; a != nil && cap(b) == cap(a.b) { // else it lies elsewhere, maybe since it didn't fit
+		a.b, f.arena = b, a
 	}
 	return nil
 }

@@ -78,7 +78,12 @@ func (s *shipper) land() {
 				s.count(f.seq, f.id)
 				f.held.giveBack(f.size)
 			}
-			s.arenas.giveBack(f.arena, f.err == nil)
+			if f.arena != nil {
+				s.arenas.giveBack(f.arena, len(f.rec.Key)+len(f.rec.Value), f.err == nil)
+			}
+			if f.err == nil { // else the client may still be reading it
+				f.rec, f.arena = kgo.Record{}, nil // flights lie side by side, and one that stays keeps those beside it
+			}
 		}
 		s.release(s.window.landed(flights))
 	}
