@@ -100,9 +100,7 @@ func (q *queue) add(it item, bytes int64, now time.Time) {
 // compact gives back the place of what was taken: a partition that is behind may have something waiting for as long as it is.
 func (s *backlog) compact() {
 	if s.head >= 4096 && s.head*2 >= len(s.wait) {
-		n := copy(s.wait, s.wait[s.head:])
-		clear(s.wait[n:])
-		s.wait, s.head = s.wait[:n], 0
+		s.wait, s.head = slices.Delete(s.wait, 0, s.head), 0
 	}
 }
 

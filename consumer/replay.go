@@ -273,7 +273,7 @@ func (r *replaying) dropGone(ctx context.Context, adm *kadm.Client) error {
 		return err
 	}
 	for s, p := range r.parts {
-		if start, ok := starts.Lookup(s.topic, s.partition); ok && p.next < p.to && start.Offset >= p.to {
+		if start, ok := starts.Lookup(s.topic, s.partition); ok && start.Offset >= p.to {
 			r.begins(p, start.Offset)
 		}
 	}
