@@ -56,14 +56,20 @@ func (as *arenas) scattered() bool {
 	return (as.held.Load()-maxFree)*arenaSize > 4*as.used.Load()
 }
 
-// lend puts a record of n bytes in an arena in flight.
+// lend puts a record of n bytes in an arena in flight. One that has memory of its own, in a nil arena, is nothing to it.
 func (as *arenas) lend(a *arena, n int) {
+	if a == nil {
+		return
+	}
 	as.used.Add(int64(n))
 	a.take()
 }
 
 // giveBack ends one use of an arena, by a record of n bytes. Whole says that it was acknowledged.
 func (as *arenas) giveBack(a *arena, n int, whole bool) {
+	if a == nil {
+		return
+	}
 	as.used.Add(-int64(n))
 	if !whole {
 		a.spoiled.Store(true)

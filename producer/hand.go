@@ -108,7 +108,7 @@ func (s *shipper) send(ctx context.Context, d *destination, r wal.Record, id fir
 		}
 		return isDone
 	}
-	if !f.alone && len(f.rec.Value)+len(f.rec.Key) > d.route.alone() {
+	if !f.alone && f.rendered() > d.route.alone() {
 		s.window.takeBack(f)
 		f.alone = true
 		if v := s.window.begin(f); v != mayGo {
@@ -118,9 +118,7 @@ func (s *shipper) send(ctx context.Context, d *destination, r wal.Record, id fir
 	s.flights = s.flights[1:]
 	f.held = s.p.holder(r)
 	d.last = max(d.last, r.Seq)
-	if f.arena != nil {
-		s.arenas.lend(f.arena, len(f.rec.Key)+len(f.rec.Value))
-	}
+	s.arenas.lend(f.arena, f.rendered())
 	s.produce(f)
 	return mayGo
 }

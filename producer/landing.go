@@ -11,7 +11,7 @@ import (
 // flight is a record on its way to the broker.
 type flight struct {
 	rec   kgo.Record
-	arena *arena // that holds its bytes
+	arena *arena // that holds its bytes; nil: they have memory of their own
 	to    *destination
 	seq   uint64
 	size  int // of the event, in bytes
@@ -20,6 +20,9 @@ type flight struct {
 	held  *held // where it is counted; nil: it isn't
 	err   error
 }
+
+// rendered is how many bytes its record has.
+func (f *flight) rendered() int { return len(f.rec.Key) + len(f.rec.Value) }
 
 // landing takes what the client's promises say. All of them run on one goroutine, and nothing there may wait: not for
 // Config.OnAcknowledged, nor for a lock that Fire takes.
@@ -78,9 +81,7 @@ func (s *shipper) land() {
 				s.count(f.seq, f.id)
 				f.held.giveBack(f.size)
 			}
-			if f.arena != nil {
-				s.arenas.giveBack(f.arena, len(f.rec.Key)+len(f.rec.Value), f.err == nil)
-			}
+			s.arenas.giveBack(f.arena, f.rendered(), f.err == nil)
 			if f.err == nil { // else the client may still be reading it
 				f.rec, f.arena = kgo.Record{}, nil // flights lie side by side, and one that stays keeps those beside it
 			}
